@@ -302,7 +302,7 @@ impl Subscribers {
         at_once_max: usize,
         visit: impl FnMut(Subscriber, RuleNumber),
     ) -> usize {
-        let Some(number) = self.by_subject.get(pending.event.message.subject.as_str()).copied() else { return 0 };
+        let Some(number) = self.by_subject.get(&pending.event.message.listened()).copied() else { return 0 };
         let topic = &mut self.topics[number];
         let count = topic.entries().len();
         let is_spreading = topic.has_rounds();

@@ -81,8 +81,16 @@ impl Message {
         self.destination
     }
 
-    /// The subject that clients subscribe to: the message's subject without a command.
-    pub fn listened(&self) -> &str {
+    /// The subject that clients subscribe to: the message's subject without a command, and for an announcement the one that the
+    /// joins and leaves of its channel have in common ([`Change::listened`]).
+    pub fn listened(&self) -> Cow<'_, str> {
+        match self.destination {
+            Destination::Event(Some(_)) => Change::listened_in(self.subject.as_str()),
+            _ => Cow::Borrowed(self.without_command()),
+        }
+    }
+
+    fn without_command(&self) -> &str {
         let subject = self.subject.as_str();
         match self.destination {
             Destination::User { command: Some(command), .. } => &subject[..subject.len() - command.word().len() - 1],
@@ -94,7 +102,7 @@ impl Message {
     pub fn owned_by(&self) -> &str {
         match self.destination {
             Destination::Event(Some(_)) => self.change().map_or(self.subject.as_str(), |(_, channel)| channel),
-            _ => self.listened(),
+            _ => self.without_command(),
         }
     }
 

@@ -104,8 +104,8 @@ impl Core {
     ) {
         if is_watched {
             // Subscribe before the owner answers: then no later announcement is missed.
-            for subject in Change::ALL.into_iter().filter_map(|change| change.subject(&channel)) {
-                self.subscribe(key, tag, &subject);
+            if let Some(changes) = Change::listened(&channel) {
+                self.subscribe(key, tag, &changes);
             }
         }
         self.join_channel(key, tag, channel, since);

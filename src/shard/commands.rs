@@ -70,7 +70,7 @@ impl Core {
     /// Obeys a command on all of a user's connections on this shard. Returns their number.
     pub(super) fn obey_all(&mut self, command: ConnectionCommand, message: &Message) -> u64 {
         let mut keys: SmallVec<[Key; 4]> = SmallVec::new();
-        self.desk.subscribers.for_each(message.listened(), |subscriber, _| keys.push(subscriber.key));
+        self.desk.subscribers.for_each(&message.listened(), |subscriber, _| keys.push(subscriber.key));
         keys.retain(|key| self.desk.slots.get(*key).is_some_and(|conn| conn.session.is_client()));
         keys.iter().for_each(|key| _ = self.obey(*key, command, message));
         keys.len() as u64

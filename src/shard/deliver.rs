@@ -203,7 +203,7 @@ impl Core {
         }
         if places.contains(own) {
             let except = publish.except();
-            operations::tell_reach(&mut self.desk, asker, publish.message.listened());
+            operations::tell_reach(&mut self.desk, asker, &publish.message.listened());
             self.deliver(&Rc::new(Event::new(publish.message, position)), Audience::Clients, except);
         }
     }
@@ -212,7 +212,7 @@ impl Core {
     pub(super) fn delivered(&mut self, delivery: Delivery) {
         let Delivery { message, position, audience, except, asker, .. } = delivery;
         // A command may end them.
-        operations::tell_reach(&mut self.desk, asker, message.listened());
+        operations::tell_reach(&mut self.desk, asker, &message.listened());
         let event = Rc::new(Event::new(message, position));
         let count = self.deliver(&event, audience, except);
         // A client that is slow, or receives a replay, gets the message later.

@@ -92,7 +92,7 @@ impl Engine {
     /// the gateway's own subjects have no positions: each has one subscriber, and there are too many of them.
     pub(crate) fn publish(&mut self, message: &Arc<Message>, now: Tick, places: &mut PlaceSet) -> Appended {
         if message.destination() != Destination::Channel {
-            if let Some(channel) = self.routing.find(message.listened()) {
+            if let Some(channel) = self.routing.find(&message.listened()) {
                 places.union(&channel.listening);
             }
             return Appended::Taken(None);

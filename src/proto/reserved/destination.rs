@@ -245,11 +245,12 @@ mod tests {
             ("tg.user.ann", "tg.user.ann", "tg.user.ann"),
             ("tg.user.ann.unsubscribe", "tg.user.ann", "tg.user.ann"),
             ("tg.event.join.room.1", "tg.event.join.room.1", "room.1"),
+            ("tg.event.leave.room.1", "tg.event.join.room.1", "room.1"),
             ("tg.event.drain", "tg.event.drain", "tg.event.drain"),
             ("room.close", "room.close", "room.close"),
         ] {
             let message = Message::new(subject(name), None, None, Box::default());
-            assert_eq!((message.listened(), message.owned_by()), (listened, owned));
+            assert_eq!((&*message.listened(), message.owned_by()), (listened, owned));
         }
     }
 

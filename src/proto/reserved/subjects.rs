@@ -5,6 +5,8 @@
 //!  tg.event.join.room.1   the family `tg.event.`, the event and the channel that it is about
 //! ```
 
+use std::borrow::Cow;
+
 use super::super::subject::{Subject, SubjectError};
 use crate::base::{ConnId, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
@@ -261,6 +263,20 @@ impl Change {
         has_both.then(|| Subject::new(&format!("{EVENT}{}.{channel}", self.word())).ok()).flatten()
     }
 
+    /// The subject that clients subscribe to for the joins and leaves of a channel: one for both, because a shard keeps the order
+    /// of messages within a subject. It is that of the joins. `None` as in [`Change::subject`].
+    pub fn listened(channel: &Subject) -> Option<Subject> {
+        Change::Join.subject(channel)
+    }
+
+    /// The same, from the subject of an announcement.
+    pub(in crate::proto) fn listened_in(announced: &str) -> Cow<'_, str> {
+        match Change::of(announced) {
+            Some((Change::Leave, channel)) => Cow::Owned(format!("{EVENT}{}.{channel}", Change::Join.word())),
+            _ => Cow::Borrowed(announced),
+        }
+    }
+
     /// The reverse: the change and the channel that a subject announces.
     pub fn of(subject: &str) -> Option<(Change, &str)> {
         let rest = subject.strip_prefix(EVENT)?;
@@ -422,6 +438,8 @@ mod tests {
         for change in Change::ALL {
             let announced = change.subject(&subject("room.1")).unwrap();
             assert_eq!(Change::of(announced.as_str()), Some((change, "room.1")));
+            let listened = Change::listened(&subject("room.1")).unwrap();
+            assert_eq!(Change::listened_in(announced.as_str()), listened.as_str(), "one for both");
         }
         for other in ["tg.event.drain", "tg.event.join", "tg.event.joiner.room", "room.1", "tg.event.leave"] {
             assert_eq!(Change::of(other), None, "{other}");

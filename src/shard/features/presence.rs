@@ -33,7 +33,7 @@ use super::Feature;
 use crate::shard::Parts;
 use crate::shard::census::Census;
 use crate::shard::counters::Counters;
-use crate::shard::desk::Desk;
+use crate::shard::desk::{Desk, catch_up};
 
 #[derive(Default)]
 pub(in crate::shard) struct Presence {
@@ -59,6 +59,8 @@ impl Presence {
                 send(desk, asker.place, PresenceMail::Found { key: asker.key, found });
             }
             PresenceMail::Roster { key, channel, roster } => {
+                // The list has the changes that are on their way.
+                catch_up(desk, key);
                 let roster = roster.as_deref();
                 desk.answer(key, |conn, settings, now| conn.push_presence(&channel, roster, settings, now));
             }
