@@ -99,12 +99,15 @@ pub(super) fn check(
     arrived: RequestFacts<'_>,
     now: Tick,
 ) -> Result<Proxying, CloseReason> {
+    // A server that decides by the path must not see another one than the route and its server do.
+    let asked = canonical_path(head.path, true)?;
     let own = CheckFields {
         path: &auth.path,
         send: &auth.send,
         client: arrived.peer.ip(),
         is_secure: arrived.is_secure,
         called: arrived.host,
+        asked: &asked,
         query: arrived.query.as_deref(),
         id: &arrived.id,
         pseudonym: arrived.pseudonym,

@@ -17,7 +17,8 @@ pub struct CheckFields<'a> {
     pub is_secure: bool,
     /// `X-Forwarded-Host`.
     pub called: Option<&'a str>,
-    /// Of `X-Forwarded-Uri`: the query without tokens.
+    /// `X-Forwarded-Uri`: the path in its one form, which is matched and passed on, and the query without tokens.
+    pub asked: &'a str,
     pub query: Option<&'a str>,
     /// `X-Request-Id`.
     pub id: &'a str,
@@ -43,8 +44,8 @@ pub fn write_check(out: &mut Vec<u8>, head: &Head<'_>, own: &CheckFields<'_>) {
     }
     push(out, "X-Forwarded-Method", head.method.as_bytes());
     match own.query {
-        Some(query) => push_display(out, "X-Forwarded-Uri", format_args!("{}?{query}", head.path)),
-        None => push(out, "X-Forwarded-Uri", head.path.as_bytes()),
+        Some(query) => push_display(out, "X-Forwarded-Uri", format_args!("{}?{query}", own.asked)),
+        None => push(out, "X-Forwarded-Uri", own.asked.as_bytes()),
     }
     push(out, "X-Request-Id", own.id.as_bytes());
     push_display(out, "Via", format_args!("1.{} {}", head.minor_version, own.pseudonym));
@@ -72,6 +73,7 @@ mod tests {
             client: IpAddr::from([192, 0, 2, 1]),
             is_secure: true,
             called: Some("shop"),
+            asked: head.path,
             query: head.query,
             id: "id-1",
             pseudonym: "tidegate-0a1b2c3d",

@@ -166,6 +166,23 @@ fn a_request_waits_for_the_verdict_and_its_server_is_told_the_user() {
 }
 
 #[test]
+fn the_path_that_the_server_judges_is_the_path_that_is_served() {
+    let mut stage = stage();
+    for (path, judged) in [
+        ("//%61pi///%61dmin?%61", "/api/admin?%61"),
+        ("/api/caf%c3%a9", "/api/caf%C3%A9"),
+        ("/sse/in/%72oom", "/sse/in/room"),
+    ] {
+        let (client, mut judge) = stage.asked(&get(path));
+        let asked = judge.hear();
+        assert!(asked.contains(&format!("\r\nX-Forwarded-Uri: {judged}\r\n")), "{path}: {asked}");
+        drop((client, judge));
+        stage.run();
+    }
+    stage.end();
+}
+
+#[test]
 fn a_request_that_waits_has_one_line_which_tells_its_own_server() {
     let mut stage = stage();
     for (verdict, expected) in [
