@@ -115,7 +115,7 @@ impl Service {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WebSocketRoute {
     /// The channel that a connection is subscribed to on opening.
     pub channel: Option<ChannelTemplate>,

@@ -281,15 +281,7 @@ fn settings() -> Settings {
         let has_user = service.is_some();
         let service = service.map(|name| Service::new(name).unwrap());
         let user = Some(UserField::Query("user".into())).filter(|_| has_user);
-        RouteTarget::WebSocket(WebSocketRoute {
-            channel,
-            publish: true,
-            service,
-            user,
-            control: false,
-            subprotocols: Box::default(),
-            headers: Box::default(),
-        })
+        RouteTarget::WebSocket(WebSocketRoute { channel, publish: true, service, user, ..WebSocketRoute::default() })
     };
     let routes = vec![
         route("/sse/{room}", RouteTarget::Sse { channels: vec![room()], retry: SECOND }),

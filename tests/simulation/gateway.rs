@@ -362,23 +362,15 @@ fn settings(shape: &Shape) -> Settings {
                 RouteTarget::WebSocket(WebSocketRoute {
                     channel: Some(channel("room.{room}")),
                     publish: true,
-                    service: None,
-                    user: None,
-                    control: false,
-                    subprotocols: Box::default(),
-                    headers: Box::default(),
+                    ..WebSocketRoute::default()
                 }),
             ),
             route(
                 "/ws/present/{room}",
                 RouteTarget::WebSocket(WebSocketRoute {
                     channel: Some(channel("present.{room}")),
-                    publish: false,
-                    service: None,
                     user: Some(UserField::Query("user".into())),
-                    control: false,
-                    subprotocols: Box::default(),
-                    headers: Box::default(),
+                    ..WebSocketRoute::default()
                 }),
             ),
             route(
@@ -391,26 +383,18 @@ fn settings(shape: &Shape) -> Settings {
             route(
                 "/ws/asked",
                 RouteTarget::WebSocket(WebSocketRoute {
-                    channel: None,
-                    publish: false,
-                    service: None,
                     user: Some(UserField::Query("user".into())),
                     control: true,
-                    subprotocols: Box::default(),
-                    headers: Box::default(),
+                    ..WebSocketRoute::default()
                 }),
             ),
             route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
             route(
                 "/ws/me",
                 RouteTarget::WebSocket(WebSocketRoute {
-                    channel: None,
-                    publish: false,
                     service: Some(Service::new("echo").unwrap()),
                     user: Some(UserField::Query("user".into())),
-                    control: false,
-                    subprotocols: Box::default(),
-                    headers: Box::default(),
+                    ..WebSocketRoute::default()
                 }),
             ),
             Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },

@@ -55,33 +55,10 @@ fn gate_within(ends: Option<&Ends>, quotas: Option<Arc<Quotas>>) -> Gate {
 fn routes() -> Vec<Route> {
     let channel = || ChannelTemplate::parse("room.{room}").expect("it is a template");
     let route = |path: &str, target| Route::new(path, target).expect("it is a template");
-    let own = WebSocketRoute {
-        channel: Some(channel()),
-        publish: true,
-        service: None,
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
-    let room = WebSocketRoute {
-        channel: Some(channel()),
-        publish: false,
-        service: None,
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
-    let echo = WebSocketRoute {
-        channel: None,
-        publish: false,
-        service: Some(Service::new("echo").expect("it is a name")),
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let own = WebSocketRoute { channel: Some(channel()), publish: true, ..WebSocketRoute::default() };
+    let room = WebSocketRoute { channel: Some(channel()), ..WebSocketRoute::default() };
+    let echo =
+        WebSocketRoute { service: Some(Service::new("echo").expect("it is a name")), ..WebSocketRoute::default() };
     vec![
         route("/sse/{room}", RouteTarget::Sse { channels: vec![channel()], retry: Duration::from_secs(1) }),
         route("/ws/{room}", RouteTarget::WebSocket(room)),

@@ -65,11 +65,8 @@ impl Gate {
         let websocket = WebSocketRoute {
             channel: Some(channel("a.{a}")),
             publish: true,
-            service: None,
             user: header(),
-            control: false,
-            subprotocols: Box::default(),
-            headers: Box::default(),
+            ..WebSocketRoute::default()
         };
         let centrifuge = CentrifugeRoute {
             user: Some(UserField::Query("user".into())),

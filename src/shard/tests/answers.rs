@@ -20,15 +20,7 @@ fn settings() -> Settings {
     let channel = |name: &str| ChannelTemplate::parse(name).unwrap();
     let sse = |channels| RouteTarget::Sse { channels, retry: SECOND };
     let many: Vec<_> = (0..MANY).map(|number| channel(&format!("last.{number}"))).collect();
-    let websocket = WebSocketRoute {
-        channel: Some(channel("last.{name}")),
-        publish: false,
-        service: None,
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let websocket = WebSocketRoute { channel: Some(channel("last.{name}")), ..WebSocketRoute::default() };
     let client = |names: &[usize]| {
         let server_side = names.iter().map(|number| channel(&format!("last.{number}"))).collect();
         let channels = vec![Pattern::new(">").unwrap()];

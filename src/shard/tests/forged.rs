@@ -5,15 +5,7 @@ use super::*;
 fn settings() -> Settings {
     let mut settings = super::settings();
     let channel = ChannelTemplate::parse("room.{room}").unwrap();
-    let target = WebSocketRoute {
-        channel: Some(channel),
-        publish: true,
-        service: None,
-        user: None,
-        control: true,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let target = WebSocketRoute { channel: Some(channel), publish: true, control: true, ..WebSocketRoute::default() };
     add_routes(&mut settings, [route("/asked/{room}", RouteTarget::WebSocket(target))]);
     settings
 }

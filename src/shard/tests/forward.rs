@@ -27,15 +27,8 @@ fn address(number: u8) -> SocketAddr {
 
 fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
     let room = || ChannelTemplate::parse("room.{room}").unwrap();
-    let websocket = RouteTarget::WebSocket(WebSocketRoute {
-        channel: Some(room()),
-        publish: true,
-        service: None,
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    });
+    let websocket =
+        RouteTarget::WebSocket(WebSocketRoute { channel: Some(room()), publish: true, ..WebSocketRoute::default() });
     let accept = AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: ChannelTemplate::parse("job.{user}.{id}").unwrap(),

@@ -63,11 +63,8 @@ fn settings() -> Settings {
         RouteTarget::WebSocket(WebSocketRoute {
             channel: Some(room()),
             publish: true,
-            service: None,
-            user: None,
             control,
-            subprotocols: Box::default(),
-            headers: Box::default(),
+            ..WebSocketRoute::default()
         })
     };
     let routes = [

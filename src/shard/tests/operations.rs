@@ -9,15 +9,7 @@ const USER: &str = "/api/users/ann";
 fn settings() -> Settings {
     let mut settings = super::settings();
     let user = Some(UserField::Query("user".into()));
-    let target = WebSocketRoute {
-        channel: None,
-        publish: false,
-        service: None,
-        user,
-        control: true,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let target = WebSocketRoute { user, control: true, ..WebSocketRoute::default() };
     add_routes(&mut settings, [route("/asked", RouteTarget::WebSocket(target))]);
     settings
 }

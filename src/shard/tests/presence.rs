@@ -17,15 +17,7 @@ fn settings() -> Settings {
     let mut settings = settings_of_the_protocol();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
     let user = Some(UserField::Query("user".into()));
-    let named = WebSocketRoute {
-        channel,
-        publish: false,
-        service: None,
-        user,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let named = WebSocketRoute { channel, user, ..WebSocketRoute::default() };
     add_routes(&mut settings, [route("/named/{room}", RouteTarget::WebSocket(named))]);
     let rule = Rule { has_presence: true, ..Rule::default() };
     let keep = Keep { messages: 9, bytes: 9_999, age: 60 * SECOND };
@@ -40,12 +32,8 @@ fn settings() -> Settings {
             "/patient/{room}",
             RouteTarget::WebSocket(WebSocketRoute {
                 channel: Some(ChannelTemplate::parse("room.patient.{room}").unwrap()),
-                publish: false,
-                service: None,
                 user: Some(UserField::Query("user".into())),
-                control: false,
-                subprotocols: Box::default(),
-                headers: Box::default(),
+                ..WebSocketRoute::default()
             }),
         )],
     );

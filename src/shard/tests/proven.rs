@@ -28,11 +28,8 @@ pub(super) fn settings() -> Settings {
         RouteTarget::WebSocket(WebSocketRoute {
             channel: Some(room()),
             publish: true,
-            service: None,
-            user: None,
             control,
-            subprotocols: Box::default(),
-            headers: Box::default(),
+            ..WebSocketRoute::default()
         })
     };
     let centrifuge = CentrifugeRoute { publish_to: Vec::new(), ..CentrifugeRoute::default() };

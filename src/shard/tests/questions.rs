@@ -11,15 +11,7 @@ fn settings() -> Settings {
     let mut settings = super::settings();
     let target = |control| {
         let user = Some(UserField::Query("user".into()));
-        RouteTarget::WebSocket(WebSocketRoute {
-            channel: None,
-            publish: false,
-            service: None,
-            user,
-            control,
-            subprotocols: Box::default(),
-            headers: Box::default(),
-        })
+        RouteTarget::WebSocket(WebSocketRoute { user, control, ..WebSocketRoute::default() })
     };
     add_routes(&mut settings, [route("/asked", target(true))]);
     add_routes(&mut settings, [route("/raw", target(false))]);
@@ -234,15 +226,7 @@ fn a_drain_leaves_no_question_without_an_outcome() {
 fn what_is_no_answer_goes_where_it_went_before() {
     let mut settings = settings();
     let channel = Some(ChannelTemplate::parse("room.{room}").unwrap());
-    let target = WebSocketRoute {
-        channel,
-        publish: true,
-        service: None,
-        user: None,
-        control: true,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let target = WebSocketRoute { channel, publish: true, control: true, ..WebSocketRoute::default() };
     add_routes(&mut settings, [route("/both/{room}", RouteTarget::WebSocket(target))]);
     let mut bench = Bench::new(1, settings);
     let mut client = bench.open(0, "/both/1");

@@ -75,13 +75,10 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
 fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
     let mut settings = super::settings();
     let websocket = WebSocketRoute {
-        channel: None,
-        publish: false,
         service: Some(Service::new("echo").unwrap()),
-        user: None,
-        control: false,
         subprotocols: ["chat.v2", "chat.v1"].map(Into::into).into(),
         headers: ["User-Agent"].map(Into::into).into(),
+        ..WebSocketRoute::default()
     };
     add_routes(&mut settings, [route("/chat", RouteTarget::WebSocket(websocket))]);
     let mut bench = Bench::new(1, settings);

@@ -13,15 +13,7 @@ fn settings() -> Settings {
     settings.generation_mut().ping_interval = 1_000 * SECOND;
     let target = |control| {
         let user = Some(UserField::Query("user".into()));
-        RouteTarget::WebSocket(WebSocketRoute {
-            channel: None,
-            publish: false,
-            service: None,
-            user,
-            control,
-            subprotocols: Box::default(),
-            headers: Box::default(),
-        })
+        RouteTarget::WebSocket(WebSocketRoute { user, control, ..WebSocketRoute::default() })
     };
     add_routes(&mut settings, [route("/control", target(true))]);
     add_routes(&mut settings, [route("/raw", target(false))]);

@@ -33,15 +33,7 @@ pub(super) fn auths() -> Auths {
 
 /// One route of each kind.
 pub(super) fn routes() -> Vec<Route> {
-    let websocket = WebSocketRoute {
-        channel: Some(channel("a.{a}")),
-        publish: true,
-        service: None,
-        user: None,
-        control: false,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let websocket = WebSocketRoute { channel: Some(channel("a.{a}")), publish: true, ..WebSocketRoute::default() };
     let centrifuge = CentrifugeRoute { server_side: vec![channel("c.{c}")], ..CentrifugeRoute::default() };
     let channels = vec![channel("e.{e}"), channel("all")];
     let stream = RouteTarget::Sse { channels, retry: Duration::from_secs(3) };

@@ -54,15 +54,8 @@ fn settings() -> Settings {
     settings.generation_mut().bus.outbox_bytes_max = BUS_OUTBOX;
     settings.generation_mut().payload_bytes_max = PAYLOAD;
     settings.generation_mut().bus.limits.payload_bytes_max = PAYLOAD;
-    let control = WebSocketRoute {
-        channel: None,
-        publish: false,
-        service: None,
-        user: Some(UserField::Query("user".into())),
-        control: true,
-        subprotocols: Box::default(),
-        headers: Box::default(),
-    };
+    let control =
+        WebSocketRoute { user: Some(UserField::Query("user".into())), control: true, ..WebSocketRoute::default() };
     let jobs = AcceptRoute {
         service: Service::new("jobs").unwrap(),
         channel: ChannelTemplate::parse("result.{id}").unwrap(),
