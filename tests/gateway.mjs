@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fail, within } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 
 /** The keys of their addresses. */
 const DOORS = { http: "LISTENER_0", bus: "BUS", admin: "ADMIN" };
@@ -25,8 +26,9 @@ export class Gateway {
 
   /** Until it listens: on free ports the first time, and then on the same. */
   async start() {
-    const address = (door) => [`TIDEGATE_${DOORS[door]}_ADDRESS`, `127.0.0.1:${this.port(door) ?? 0}`];
-    const env = { ...process.env, ...this.environment, ...Object.fromEntries(this.doors.map(address)) };
+    const address = async (door) => [`TIDEGATE_${DOORS[door]}_ADDRESS`, `127.0.0.1:${this.port(door) ?? (await freePort())}`];
+    const addresses = await Promise.all(this.doors.map(address));
+    const env = { ...process.env, ...this.environment, ...Object.fromEntries(addresses) };
     this.#said = "";
     this.process = spawn(this.binary, ["serve", "--config", this.file], { env, stdio: ["ignore", "pipe", "inherit"] });
     this.ended = once(this.process, "exit");

@@ -5,9 +5,9 @@
 //   TIDEGATE_SCREENSHOT=docs/demo.png      keeps a picture of the page
 
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { launch } from "./browser.mjs";
 import { fail, PATIENCE_MS, within } from "./patience.mjs";
+import { freePort } from "./ports.mjs";
 
 // Four streams, the rider's and the driver's app, the chat.
 const CONNECTIONS = 7;
@@ -42,16 +42,6 @@ class Gateway {
     const { code, signal } = await within(this.ended, "the gateway ends after SIGINT");
     if (code !== 0) fail(`the gateway ended with ${code ?? signal} after SIGINT`);
   }
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 // Waits until `test` is true in the page; what the page shows is told when it never is.

@@ -7,6 +7,7 @@ use tidegate::driver::socket::private_descriptor_table;
 use tidegate::gateway::config::Config;
 use tidegate::gateway::{Builder, Gateway, StartError};
 
+use crate::ports::free_address;
 use crate::support::{front, on_both_drivers};
 
 /// A gateway with a listener at each of these addresses, and nothing to say.
@@ -21,10 +22,6 @@ fn start(addresses: &[SocketAddr]) -> Result<Gateway, StartError> {
 fn mapped(address: SocketAddr) -> SocketAddr {
     let SocketAddr::V4(address) = address else { panic!("{address} is of IPv6") };
     (address.ip().to_ipv6_mapped(), address.port()).into()
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free")
 }
 
 #[test]

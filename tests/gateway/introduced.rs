@@ -1,7 +1,7 @@
 //! Load balancers that introduce their clients with a PROXY header: by hand, and HAProxy in front.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use tidegate::gateway::Gateway;
@@ -81,7 +81,7 @@ impl HaProxy {
         let mut fronts = Vec::new();
         for (index, words) in words.iter().enumerate() {
             // Free now; HAProxy takes no listening socket of another program.
-            let front = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+            let front = crate::ports::free_address();
             text += &format!("listen l{index}\n  bind {front}\n  server gateway {gateway} source 127.0.0.5 {words}\n");
             fronts.push(front);
         }

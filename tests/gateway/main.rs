@@ -28,6 +28,8 @@ mod origins;
 mod paths;
 mod peers;
 mod permissions;
+#[path = "../process/ports.rs"]
+mod ports;
 mod proxied;
 mod records;
 mod requests;

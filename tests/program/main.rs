@@ -12,6 +12,8 @@ mod examples;
 mod log;
 mod nats;
 mod page;
+#[path = "../process/ports.rs"]
+mod ports;
 mod serve;
 mod served;
 mod systemd;

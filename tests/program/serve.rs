@@ -323,7 +323,7 @@ fn a_closed_terminal_ends_it_with_a_drain_unless_it_was_told_to_outlive_that() {
 fn serves_where_nobody_can_hear_what_it_says() {
     for (out, err) in [("/dev/null", "/dev/full"), ("/dev/full", "/dev/full"), ("&-", "&-"), ("/dev/full", "/dev/null")]
     {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port is free");
+        let address = crate::ports::free_address();
         let folder = Folder::new("deaf", &format!("[[listener]]\naddress = \"{address}\"\n"));
         let script =
             format!("exec {} serve --config {} >{out} 2>{err}", env!("CARGO_BIN_EXE_tidegate"), folder.configuration());

@@ -48,7 +48,7 @@ fn expect_refusal(gateway: &Gateway, request: &str, status: &str, reason: &str) 
 
 #[test]
 fn a_server_that_refuses_is_502() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+    let gone = crate::ports::free_address();
     beside_a_bystander_of(&route("bad", gone, ""), "", |gateway| {
         for request in [GET, POST] {
             expect_refusal(gateway, request, "502", "upstream_refused");

@@ -1,12 +1,13 @@
 //! Servers that are programs: each in a folder of its own, on a port that was free a moment ago, ended with the test.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use crate::ports::free_address;
 use crate::support::await_that;
 
 /// What the folder of each has, beside what it needs itself.
@@ -57,7 +58,7 @@ fn spawn(command: &mut Command) -> Child {
 impl Program {
     /// `command`: of the folder and the address.
     fn start(name: &'static str, command: impl FnOnce(&Path, SocketAddr) -> Command) -> Program {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let address = free_address();
         let folder = std::env::temp_dir().join(format!("tidegate-{name}-{}-{}", std::process::id(), address.port()));
         let files = folder.join("files");
         fs::create_dir_all(&files).expect("a folder");
