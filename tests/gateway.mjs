@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fail, within } from "./patience.mjs";
+import { fail, PATIENCE_MS, within } from "./patience.mjs";
 import { freePort } from "./ports.mjs";
 
 /** The keys of their addresses. */
@@ -13,6 +13,7 @@ const DOORS = { http: "LISTENER_0", bus: "BUS", admin: "ADMIN" };
 
 export class Gateway {
   #said = "";
+  #ports = {};
 
   /** `doors` are where it listens: http, bus, admin. `environment` changes its configuration. */
   constructor(binary, configuration, doors, environment = {}) {
@@ -24,10 +25,27 @@ export class Gateway {
     writeFileSync(this.file, configuration);
   }
 
-  /** Until it listens: on free ports the first time, and then on the same. */
+  /**
+   * Until it listens: on free ports the first time, and then on the same. The kernel frees the ports of a process that was killed
+   * on io_uring a moment after its end.
+   */
   async start() {
-    const address = async (door) => [`TIDEGATE_${DOORS[door]}_ADDRESS`, `127.0.0.1:${this.port(door) ?? (await freePort())}`];
-    const addresses = await Promise.all(this.doors.map(address));
+    const hasRun = this.doors.some((door) => this.port(door));
+    const until = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const isOver = !hasRun || Date.now() > until;
+      try {
+        return await this.#start();
+      } catch (error) {
+        if (isOver) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async #start() {
+    this.#ports = Object.fromEntries(await Promise.all(this.doors.map(async (door) => [door, this.port(door) ?? (await freePort())])));
+    const addresses = this.doors.map((door) => [`TIDEGATE_${DOORS[door]}_ADDRESS`, this.address(door)]);
     const env = { ...process.env, ...this.environment, ...Object.fromEntries(addresses) };
     this.#said = "";
     this.process = spawn(this.binary, ["serve", "--config", this.file], { env, stdio: ["ignore", "pipe", "inherit"] });
@@ -35,14 +53,14 @@ export class Gateway {
     await within(new Promise((resolve, reject) => {
       this.process.stdout.on("data", (bytes) => {
         this.#said += bytes;
-        if (this.doors.every((door) => this.port(door))) resolve();
+        if (this.doors.every((door) => this.#said.includes(`listening ${door} ${this.address(door)}`))) resolve();
       });
       this.ended.then(() => reject(new Error(`the gateway ended: ${this.#said}`)));
     }), "the gateway listens");
   }
 
   port(door) {
-    return this.#said.match(new RegExp(`listening ${door} 127\\.0\\.0\\.1:(\\d+)`))?.[1];
+    return this.#ports[door];
   }
 
   /** Where it can be connected to: HOST:PORT. */
