@@ -100,6 +100,14 @@ fn is_like(row: &Row, other: &Row) -> bool {
     row.phase == other.phase && row.marks == other.marks
 }
 
+const fn to_nginx(figure: &'static str, name: &'static str, head: &'static str) -> Ratio {
+    Ratio { figure, name, head, to: |row, other| other.target == "nginx" && is_like(row, other) }
+}
+
+const fn to_haproxy(figure: &'static str, name: &'static str, head: &'static str) -> Ratio {
+    Ratio { figure, name, head, to: |row, other| other.target == "haproxy" && is_like(row, other) }
+}
+
 const RATIOS: &[Ratio] = &[
     Ratio {
         figure: "cpu_s_per_million",
@@ -113,42 +121,12 @@ const RATIOS: &[Ratio] = &[
         head: "CPU to token unread",
         to: |row, other| row.phase == CHECKED && other.phase == UNREAD && row.target == other.target,
     },
-    Ratio {
-        figure: "cpu_s_per_million",
-        name: "cpu_to_nginx",
-        head: "CPU to nginx",
-        to: |row, other| other.target == "nginx" && is_like(row, other),
-    },
-    Ratio {
-        figure: "cpu_s_per_million",
-        name: "cpu_to_haproxy",
-        head: "CPU to HAProxy",
-        to: |row, other| other.target == "haproxy" && is_like(row, other),
-    },
-    Ratio {
-        figure: "cpu_s_per_gb",
-        name: "gb_to_nginx",
-        head: "GB to nginx",
-        to: |row, other| other.target == "nginx" && is_like(row, other),
-    },
-    Ratio {
-        figure: "cpu_s_per_gb",
-        name: "gb_to_haproxy",
-        head: "GB to HAProxy",
-        to: |row, other| other.target == "haproxy" && is_like(row, other),
-    },
-    Ratio {
-        figure: "p99_ms",
-        name: "p99_to_nginx",
-        head: "p99 to nginx",
-        to: |row, other| other.target == "nginx" && is_like(row, other),
-    },
-    Ratio {
-        figure: "p99_ms",
-        name: "p99_to_haproxy",
-        head: "p99 to HAProxy",
-        to: |row, other| other.target == "haproxy" && is_like(row, other),
-    },
+    to_nginx("cpu_s_per_million", "cpu_to_nginx", "CPU to nginx"),
+    to_haproxy("cpu_s_per_million", "cpu_to_haproxy", "CPU to HAProxy"),
+    to_nginx("cpu_s_per_gb", "gb_to_nginx", "GB to nginx"),
+    to_haproxy("cpu_s_per_gb", "gb_to_haproxy", "GB to HAProxy"),
+    to_nginx("p99_ms", "p99_to_nginx", "p99 to nginx"),
+    to_haproxy("p99_ms", "p99_to_haproxy", "p99 to HAProxy"),
 ];
 
 /// One run of the benchmark.
