@@ -231,6 +231,10 @@ impl Driver for Script {
         self.state.borrow_mut().pending.push(Happening::Closed(key));
     }
 
+    fn abort(&mut self, key: Key) {
+        self.close(key);
+    }
+
     fn waker(&self) -> Waker {
         self.waker.clone()
     }

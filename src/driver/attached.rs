@@ -135,6 +135,23 @@ impl ConnectionRecord {
         }
     }
 
+    /// The peer sees a reset once the socket is closed.
+    pub(super) fn reset_at_close(&self) {
+        if let Some(socket) = &self.socket {
+            socket::reset_at_close(socket);
+        }
+    }
+
+    /// Resets the connection now, and so makes a send end that io_uring has accepted. After a shutdown instead, the peer
+    /// could see an end of the stream before the reset.
+    pub(super) fn reset(&self) {
+        if let Some(socket) = &self.socket
+            && !socket::disconnect(socket)
+        {
+            socket::shutdown(socket, Shutdown::Both);
+        }
+    }
+
     /// The kernel cannot watch this socket. It is closed at once; the next receive or send reports that to the caller.
     pub(super) fn give_up(&mut self) {
         self.socket = None;

@@ -175,6 +175,11 @@ impl Driver for EpollDriver {
         self.sockets.ready.push_back(Ready::Closed(key));
     }
 
+    fn abort(&mut self, key: Key) {
+        self.sockets.connections.expect(key).reset_at_close();
+        self.close(key);
+    }
+
     fn keep_alive(&mut self, key: Key) {
         self.sockets.keep_alive(key);
     }

@@ -1,7 +1,7 @@
 //! The kernel's side of a shard: submissions in, completions out.
 //!
 //! ```text
-//!        attach connect recv send shutdown close   Accepted Connected Received Sent Closed Woken
+//!   attach connect recv send shutdown close abort   Accepted Connected Received Sent Closed Woken
 //!  shard  ------------------------------------> driver ------------------------------------> shard
 //!                                                  |
 //!                                      epoll | io_uring | simulator
@@ -10,17 +10,19 @@
 //! The contract, the same for the three bodies:
 //!
 //! - **Every submission ends in exactly one completion.** `connect` ends in `Connected`; `recv` in `Received` or
-//!   `Finished`; `send` in `Sent`; `close` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a
+//!   `Finished`; `send` in `Sent`; `close` and `abort` in `Closed`; `listen` and `resume_accept` in any number of `Accepted` until one `AcceptFailed` (or a
 //!   pause).
 //! - Received bytes are lent until the next call of `next`; at most one `recv` and one `send` are outstanding for a key.
 //! - Not requesting the next receive is back-pressure: a driver holds a bounded number of bytes that no `recv`
 //!   requested.
 //! - A batch that is being sent belongs to the driver and comes back with `Sent`, sent whole or failed; the rest of a
 //!   failed batch is not sent.
-//! - Until `Connected` has come, and after a `Connected` with an error, `close` is the only legal call for that key. After
+//! - Until `Connected` has come, and after a `Connected` with an error, `close` and `abort` are the only legal calls for that key. After
 //!   a success the connection is like an attached one.
 //! - `close` revokes an outstanding `connect` or `recv` without a completion; an outstanding batch comes back (`Sent` with
 //!   an error) before `Closed`. After `Closed` there are no completions for that key, and its slot may be attached again.
+//! - `abort` is a `close` that the peer sees as a broken connection (RFC 9293 section 3.10.5): bytes that were sent and not yet taken
+//!   by it may be lost. A unix socket has no such sign, and ends as with `close`.
 //! - `shutdown` ends the sending half after the bytes that were sent; it has no completion and cannot fail visibly.
 //! - A call with a key that is not attached is a bug of the caller, and panics.
 //! - Nothing here knows what the bytes mean.
@@ -126,6 +128,8 @@ pub trait Driver {
     fn send(&mut self, key: Key, batch: Box<Batch>);
     fn shutdown(&mut self, key: Key);
     fn close(&mut self, key: Key);
+    /// Closes with a reset instead of an end of stream: for bytes that must not be taken for the whole.
+    fn abort(&mut self, key: Key);
 
     /// From now on the peer is asked for a sign of life while the connection is silent (RFC 9293 section 3.8.4). One that gives none
     /// ends in `Finished` with `TimedOut`, a minute later. Nothing for a unix socket, or a key that is not attached.

@@ -225,6 +225,22 @@ pub(super) fn keep_alive(socket: &OwnedFd) {
     drop(SockRef::from(socket).set_tcp_keepalive(&params));
 }
 
+/// The kernel resets the connection when the last descriptor is closed, and discards what it has not sent (socket(7),
+/// `SO_LINGER`). A unix socket accepts the option and ignores it. It fails only if the connection is gone.
+pub(super) fn reset_at_close(socket: &OwnedFd) {
+    drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+}
+
+/// Resets the connection at once (connect(2) with `AF_UNSPEC`), although the kernel still holds the socket. False if it cannot
+/// be done: for a unix socket, or while the kernel waits in a call for this one.
+pub(super) fn disconnect(socket: &OwnedFd) -> bool {
+    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    // SAFETY: the pointer and the length are those of an address that lives for the whole call.
+    let outcome =
+        unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, size_of_val(&nowhere) as libc::socklen_t) };
+    outcome == 0
+}
+
 /// Shuts down the sending half. It fails only if the connection is gone, which the receiving half will report.
 pub(super) fn shutdown(socket: &OwnedFd, how: Shutdown) {
     drop(SockRef::from(socket).shutdown(how));
@@ -355,6 +371,18 @@ mod tests {
         client.read_exact(&mut [0; 1_000]).unwrap();
         // The bytes that were read are acknowledged; on the loopback even before they could be read.
         assert_eq!(taken(&socket).wrapping_sub(before), 1_000);
+    }
+
+    #[test]
+    fn a_connection_can_be_reset_while_its_socket_is_open_and_a_unix_socket_cannot() {
+        use std::io::Read;
+        let listener = std::net::TcpListener::bind(ANY_PORT).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = OwnedFd::from(listener.accept().unwrap().0);
+        assert!(disconnect(&socket));
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(!disconnect(&unix.into()));
     }
 
     #[test]

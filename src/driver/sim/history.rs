@@ -27,6 +27,7 @@ pub enum WorldEvent {
     Send { driver: u32, key: Key, count: u64 },
     Shutdown { driver: u32, key: Key },
     Close { driver: u32, key: Key },
+    Abort { driver: u32, key: Key },
     PauseAccept { driver: u32, listener: u16 },
     ResumeAccept { driver: u32, listener: u16 },
 

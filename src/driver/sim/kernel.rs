@@ -11,7 +11,7 @@ use super::SimSocket;
 use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
 use super::service::{self, DialAttempt};
-use super::world::{Due, World, WorldState};
+use super::world::{self, Due, World, WorldState};
 use crate::base::{Batch, InFlight, Key, Tick};
 use crate::driver::{Completion, ListenerId, Waker};
 use crate::limits::RECEIVE_BYTES;
@@ -198,6 +198,41 @@ pub(super) fn end_dial(state: &mut WorldState, attempt: DialAttempt, outcome: Re
     state.complete(driver, Token::Connected { slot: key.slot });
 }
 
+pub(super) fn abort(state: &mut WorldState, driver: u32, key: Key) {
+    state.record(WorldEvent::Abort { driver, key });
+    let link = let_go(state, driver, key);
+    world::reset_server(state, link);
+    plan_close(state, driver, key);
+}
+
+/// Revokes what is outstanding for `key`, and returns its batch.
+fn let_go(state: &mut WorldState, driver: u32, key: Key) -> LinkId {
+    let kernel = state.kernel(driver);
+    let attached = kernel.attached_mut(key);
+    attached.is_closing = true;
+    let link = attached.link;
+    let unsent = attached.send.as_mut().filter(|send| send.outcome.is_none());
+    let was_sending = unsent.is_some();
+    if let Some(send) = unsent {
+        send.outcome = Some(Err(io::ErrorKind::ConnectionAborted));
+    }
+    kernel.revoke(Token::Connected { slot: key.slot });
+    kernel.revoke(Token::Receive { slot: key.slot });
+    if was_sending {
+        state.complete(driver, Token::Sent { slot: key.slot });
+    }
+    link
+}
+
+fn plan_close(state: &mut WorldState, driver: u32, key: Key) {
+    if state.random.chance(state.faults.late_close) {
+        let at = state.now + state.faults.pause(&mut state.random);
+        state.plan(at, Due::Closed { driver, key });
+    } else {
+        state.complete_close(driver, key);
+    }
+}
+
 // The submissions of the driver's caller.
 impl WorldState {
     pub(super) fn kernel(&mut self, driver: u32) -> &mut Kernel {
@@ -293,27 +328,9 @@ impl WorldState {
 
     pub(super) fn close(&mut self, driver: u32, key: Key) {
         self.record(WorldEvent::Close { driver, key });
-        let kernel = self.kernel(driver);
-        let attached = kernel.attached_mut(key);
-        attached.is_closing = true;
-        let link = attached.link;
-        let unsent = attached.send.as_mut().filter(|send| send.outcome.is_none());
-        let was_sending = unsent.is_some();
-        if let Some(send) = unsent {
-            send.outcome = Some(Err(io::ErrorKind::ConnectionAborted));
-        }
-        kernel.revoke(Token::Connected { slot: key.slot });
-        kernel.revoke(Token::Receive { slot: key.slot });
-        if was_sending {
-            self.complete(driver, Token::Sent { slot: key.slot });
-        }
+        let link = let_go(self, driver, key);
         self.leave_server(link);
-        if self.random.chance(self.faults.late_close) {
-            let at = self.now + self.faults.pause(&mut self.random);
-            self.plan(at, Due::Closed { driver, key });
-        } else {
-            self.complete_close(driver, key);
-        }
+        plan_close(self, driver, key);
     }
 
     /// The driver is dropped, as at the end of its thread: all its sockets and listeners close.

@@ -150,6 +150,10 @@ impl Driver for SimDriver {
         self.world.state().close(self.id.0, key);
     }
 
+    fn abort(&mut self, key: Key) {
+        kernel::abort(&mut self.world.state(), self.id.0, key);
+    }
+
     /// No peer vanishes without a word here.
     fn keep_alive(&mut self, _: Key) {}
 

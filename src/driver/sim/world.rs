@@ -332,20 +332,8 @@ impl WorldState {
     /// The driver's end closes its socket. Unread bytes turn the end into a reset (RFC 9293 section 3.6.1, RFC 1122
     /// section 4.2.2.13), which may lose the last answer to the client: that is why servers linger.
     pub(super) fn leave_server(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let with_reset = link.up.held() > 0;
-        link.server = ServerEnd::Gone;
-        link.up.clear();
-        if link.is_over() {
-            self.links.remove(&id);
-        } else if link.server_broken.is_none() {
-            if with_reset {
-                self.plan_reset(id, Side::Client);
-            } else {
-                self.finish_down(id);
-            }
-        }
-        self.record(WorldEvent::ServerLeft { link: id, with_reset });
+        let has_unread = self.links.get(&id).is_some_and(|link| link.up.held() > 0);
+        leave_server_with(self, id, has_unread);
     }
 
     /// Ends the server's direction after the bytes that were sent.
@@ -357,6 +345,27 @@ impl WorldState {
             self.plan(at, Due::Look(id));
         }
     }
+}
+
+/// The driver's end aborts its connection. What is in flight may be lost.
+pub(super) fn reset_server(state: &mut WorldState, id: LinkId) {
+    leave_server_with(state, id, true);
+}
+
+fn leave_server_with(state: &mut WorldState, id: LinkId, with_reset: bool) {
+    let Some(link) = state.links.get_mut(&id) else { return };
+    link.server = ServerEnd::Gone;
+    link.up.clear();
+    if link.is_over() {
+        state.links.remove(&id);
+    } else if link.server_broken.is_none() {
+        if with_reset {
+            state.plan_reset(id, Side::Client);
+        } else {
+            state.finish_down(id);
+        }
+    }
+    state.record(WorldEvent::ServerLeft { link: id, with_reset });
 }
 
 /// Distinct for more than sixteen million connections, and recognizable in a report.

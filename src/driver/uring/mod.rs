@@ -145,6 +145,22 @@ impl UringDriver {
         }
     }
 
+    /// Closes, now or when the kernel has released the batch that it sends: `end_sending` makes it do so.
+    fn close_with(&mut self, key: Key, end_sending: fn(&ConnectionRecord)) {
+        let connection = self.sockets.connections.expect(key);
+        assert!(!connection.is(Flag::Closing), "{key:?} closed twice");
+        connection.set(Flag::Closing);
+        connection.clear(Flag::Asked);
+        let armed = Armed::of(connection);
+        if armed.is_sending {
+            end_sending(connection);
+        } else {
+            connection.socket = None;
+            self.sockets.ready.push_back(Ready::Closed(key));
+        }
+        self.cancel_armed(key, armed);
+    }
+
     /// By user data and not by descriptor: the kernel finds the user data in a hash, but for a descriptor it checks
     /// every request.
     fn cancel_armed(&mut self, key: Key, armed: Armed) {
@@ -274,18 +290,12 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, key: Key) {
-        let connection = self.sockets.connections.expect(key);
-        assert!(!connection.is(Flag::Closing), "{key:?} closed twice");
-        connection.set(Flag::Closing);
-        connection.clear(Flag::Asked);
-        let armed = Armed::of(connection);
-        if armed.is_sending {
-            connection.end_sending();
-        } else {
-            connection.socket = None;
-            self.sockets.ready.push_back(Ready::Closed(key));
-        }
-        self.cancel_armed(key, armed);
+        self.close_with(key, ConnectionRecord::end_sending);
+    }
+
+    fn abort(&mut self, key: Key) {
+        self.sockets.connections.expect(key).reset_at_close();
+        self.close_with(key, ConnectionRecord::reset);
     }
 
     fn keep_alive(&mut self, key: Key) {

@@ -8,6 +8,7 @@ use tidegate::base::{Batch, InFlight, Key, Tick};
 use tidegate::driver::Driver;
 
 pub use crate::drivers::dialling::*;
+pub use crate::drivers::ending::*;
 pub use crate::drivers::storm::a_storm_of_everything_keeps_the_contract;
 
 use crate::drivers::stage::{Event, LISTENER, Peer, Read, Stage, World, pattern};

@@ -3,6 +3,7 @@
 mod behaviour;
 mod dialling;
 mod elsewhere;
+mod ending;
 mod kernel;
 mod shortage;
 mod simulated;
@@ -31,6 +32,9 @@ macro_rules! behaviours {
                 a_reset_ends_an_outstanding_send_with_an_error
                 close_revokes_a_receive_and_returns_the_batch_first
                 close_without_a_turn_between_works
+                an_aborted_connection_is_broken_for_its_peer
+                an_abort_in_the_middle_of_a_batch_returns_it_and_is_no_end_of_the_stream
+                a_dial_can_be_aborted
                 bytes_of_an_earlier_tenant_never_reach_the_next
                 shutdown_follows_what_is_being_sent
                 shutdown_of_an_idle_connection_is_seen_by_the_peer

@@ -234,6 +234,16 @@ impl<W: World> Stage<W> {
     /// Closes, waits for `Closed`, frees the key, and returns what else came for it.
     pub fn close(&mut self, key: Key) -> Vec<Event> {
         self.driver().close(key);
+        self.closed(key)
+    }
+
+    /// The same with an abort.
+    pub fn abort(&mut self, key: Key) -> Vec<Event> {
+        self.driver().abort(key);
+        self.closed(key)
+    }
+
+    fn closed(&mut self, key: Key) -> Vec<Event> {
         let mut before = Vec::new();
         loop {
             match self.event() {

@@ -200,7 +200,10 @@ impl<W: World> Storm<W> {
         if !talk.closing {
             talk.closing = true;
             talk.asked = false;
-            self.stage.driver().close(key);
+            match self.random.below(3) {
+                0 => self.stage.driver().abort(key),
+                _ => self.stage.driver().close(key),
+            }
         }
     }
 
