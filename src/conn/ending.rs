@@ -1,7 +1,7 @@
 //! The end of a connection: its last words.
 
 use super::Conn;
-use super::link::Link;
+use super::link::{self, Link};
 use super::peer::retry_after_s;
 use super::session::{Phase, Session};
 use super::tunnel::TunnelEnd;
@@ -53,7 +53,13 @@ impl Conn {
     /// Writes the last words that `reason` and the session require, and ignores further input. Returns the hub's keys
     /// of all its subscriptions.
     pub fn end(&mut self, reason: CloseReason, now: Tick) -> Vec<Key> {
-        if self.link.end(reason, now) { self.session.end(reason, &mut self.link) } else { Vec::new() }
+        if !self.link.end(reason, now) {
+            return Vec::new();
+        }
+        if let Phase::Http(http) = &self.session.phase {
+            link::deliver(&mut self.link, http.last_answer());
+        }
+        self.session.end(reason, &mut self.link)
     }
 }
 

@@ -18,6 +18,7 @@ use super::collect::Collect;
 use super::history::HistoryText;
 use super::hosts::Hosts;
 use super::incoming::Incoming;
+use super::life::LastAnswer;
 use super::origins::Sender;
 use super::outbox::Outbox;
 use super::outgoing::Outgoing;
@@ -166,6 +167,16 @@ impl Http {
     /// An answer has begun, and continues as its pieces are sent.
     pub(super) fn is_replying(&self) -> bool {
         matches!(self.state, HttpState::Replying(_))
+    }
+
+    /// The state in which the end of the connection finds its answer.
+    pub(super) fn last_answer(&self) -> LastAnswer {
+        let is_cut = match &self.state {
+            HttpState::Replying(outgoing) => outgoing.ends_with_connection() && !outgoing.is_whole(),
+            HttpState::Proxying(proxying) => proxying.ends_with_connection(),
+            _ => false,
+        };
+        if is_cut { LastAnswer::Cut } else { LastAnswer::Whole }
     }
 
     /// A request has begun, and its answer is not complete.

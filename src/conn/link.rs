@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::life::Life;
+use super::life::{LastAnswer, Life};
 use super::outbox::{Mark, Outbox};
 use super::settings::Settings;
 use super::{Door, Peer, Sealing, Transport};
@@ -249,7 +249,7 @@ impl Link {
     pub(super) fn has_waiting(&self) -> bool {
         self.outbox.pending_len() > 0
             || self.transport.has_output()
-            || (!self.is_open() && self.transport.owes_close_notify())
+            || (self.life.takes_leave() && self.transport.owes_close_notify())
     }
 
     /// Seals the waiting bytes.
@@ -267,7 +267,7 @@ impl Link {
             Transport::Layered(layer) => {
                 let Some(tls) = layer.as_tls() else { return Ok(None) };
                 let mut sealed = sealing.take();
-                let outcome = tls.seal(plain.as_deref(), !self.life.is_open(), &mut sealing.scratch, &mut sealed);
+                let outcome = tls.seal(plain.as_deref(), self.life.takes_leave(), &mut sealing.scratch, &mut sealed);
                 // After its end, the alert is the only thing that can still be sent.
                 let failure = outcome.err().filter(|_| self.life.is_open());
                 if failure.is_some() || sealed.is_empty() {
@@ -354,9 +354,13 @@ impl Link {
         begins
     }
 
-    /// True the first time: the driver should close the socket.
-    pub fn begin_close(&mut self) -> bool {
-        self.life.close()
+    /// `Some` the first time: the driver should close the socket like this.
+    pub fn begin_close(&mut self) -> Option<Closure> {
+        let closure = match self.life.ends_with_reset(self.outbox.is_empty()) {
+            true => Closure::Reset,
+            false => Closure::Ordinary,
+        };
+        self.life.close().then_some(closure)
     }
 
     /// Ends the link: true the first time. Bytes of the peer are discarded.
@@ -372,6 +376,24 @@ impl Link {
         }
         is_first
     }
+}
+
+/// Whether the answer in hand lacks its rest, and its reader would not notice: nothing is awaited of the peer.
+pub fn is_cut(link: &Link) -> bool {
+    link.life.is_cut()
+}
+
+/// The last words of an ended link are those of an answer.
+pub(super) fn deliver(link: &mut Link, last: LastAnswer) {
+    link.life.deliver(last);
+}
+
+/// How the driver closes a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closure {
+    Ordinary,
+    /// The peer must not take the bytes that it has got for an answer.
+    Reset,
 }
 
 /// Weighs the memory that waits for the peer again, grown or not. Returns how many parts were walked through.

@@ -123,7 +123,7 @@ use http::Http;
 pub use identity::Identity;
 use inquiry::Inquiry;
 pub use introduction::introduce;
-pub use link::{Link, put_off_handshake, weigh_again};
+pub use link::{Closure, Link, is_cut, put_off_handshake, weigh_again};
 use outbox::Outbox;
 use passed::PassedFields;
 pub use peer::{Peer, return_after};

@@ -6,7 +6,7 @@
 //!    '------- room again ------'                      HEAD: no piece at all
 //! ```
 //!
-//! A broken answer lacks its last chunk (RFC 9112 section 8): once it has begun, no error can be written.
+//! A broken answer lacks its last chunk, or ends with a reset (RFC 9112 section 8): once it has begun, no error can be written.
 
 use super::history::HistoryText;
 use super::outbox::Outbox;
@@ -51,6 +51,11 @@ impl Outgoing {
                 out.extend_from_slice(self.streaming.end());
             }
         });
+    }
+
+    /// Whether its reader learns from the end of the connection that it is whole.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.streaming == Streaming::UntilClose
     }
 
     /// Whether the last piece is written.

@@ -51,7 +51,7 @@ mod tests {
         conn.link.outbox.push(b"what it has asked for");
         let answer = conn.fill(&mut sealing).unwrap().expect("a batch");
         conn.end(CloseReason::TooSlow, Tick::ZERO);
-        assert!(conn.link.begin_close());
+        assert!(conn.link.begin_close().is_some());
         conn.sent(answer, &mut sealing, &settings, Tick::ZERO);
         assert!(!conn.has_output(), "its last words would go to a socket that is closed");
         assert!(conn.fill(&mut sealing).unwrap().is_none());

@@ -27,7 +27,7 @@ use super::upstream::{AwaitedAnswer, UpstreamStep, Waits};
 use crate::base::{Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
-use crate::proto::http::{Body, BodyStep, Framed, PageAccess, ReplyTo, event_stream};
+use crate::proto::http::{Body, BodyStep, Framed, PageAccess, ReplyTo, Streaming, event_stream};
 use crate::proto::sse;
 use crate::proto::upstream::{Affinity, ServerId, UpstreamId};
 use crate::proto::ws::handshake::Accept;
@@ -250,6 +250,13 @@ impl Proxying {
 
     pub(super) fn has_begun_answer(&self) -> bool {
         self.stage == ProxyStage::Answering
+    }
+
+    /// Whether an answer has begun of which the reader learns from the end of the connection that it is whole. A stream of
+    /// events never is.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        let is_until_close = self.answer == Framed::Streamed(Streaming::UntilClose);
+        self.has_begun_answer() && is_until_close && !self.is_event_stream
     }
 
     pub(super) fn make_last(&mut self) {

@@ -50,6 +50,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::{Fold, Key, Place, Tick};
+use crate::conn::Closure;
 use crate::conn::settings::Settings;
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::limits;
@@ -294,8 +295,10 @@ impl<D: Driver> Shard<D> {
         }
         keys.append(&mut core.desk.work.close);
         for key in keys.drain(..) {
-            if core.desk.begin_close(key) {
-                self.driver.close(key);
+            match core.desk.begin_close(key) {
+                Some(Closure::Ordinary) => self.driver.close(key),
+                Some(Closure::Reset) => self.driver.abort(key),
+                None => {}
             }
         }
         core.keys = keys;

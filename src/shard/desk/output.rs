@@ -1,7 +1,7 @@
 //! The turn's submissions to the driver.
 
 use crate::base::{Batch, Key};
-use crate::conn::{Conn, ends};
+use crate::conn::{Closure, Conn, ends, is_cut};
 
 use super::Desk;
 use super::slow::{may_weigh, weigh_waiting};
@@ -28,13 +28,13 @@ impl Desk {
     }
 
     /// True once, when everything is sent and the sending half may be shut down. Closes at once if the peer has ended
-    /// its half, too.
+    /// its half, too, or after a part of an answer.
     pub(crate) fn is_last_word_said(&mut self, key: Key) -> bool {
         let Some(conn) = self.slots.get_mut(key) else { return false };
         if !conn.link.is_flushed() {
             return ends::takes_fin(conn);
         }
-        if conn.link.is_peer_finished() {
+        if conn.link.is_peer_finished() || is_cut(&conn.link) {
             self.work.close.push(key);
             return false;
         }
@@ -46,8 +46,8 @@ impl Desk {
         self.slots.get_mut(key).is_some_and(Conn::begin_receive)
     }
 
-    /// Whether the driver should close `key`: true once.
-    pub(crate) fn begin_close(&mut self, key: Key) -> bool {
-        self.slots.get_mut(key).is_some_and(|conn| conn.link.begin_close())
+    /// How the driver should close `key`: `Some` once.
+    pub(crate) fn begin_close(&mut self, key: Key) -> Option<Closure> {
+        self.slots.get_mut(key)?.link.begin_close()
     }
 }

@@ -1,6 +1,6 @@
 //! One bad server, or bad client, for each way in which they fail each other.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
@@ -182,6 +182,30 @@ fn a_server_that_dies_in_the_body_cuts_the_answer() {
             assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(end), "no last chunk: {answer}");
         }
         assert_eq!(metric(gateway, "closed_total:upstream_broke"), 2);
+    });
+}
+
+#[test]
+fn a_part_of_an_answer_without_a_length_ends_in_a_reset_for_an_old_client() {
+    let serve = |mut socket: TcpStream| {
+        let is_whole = next_request(&mut socket).contains("/whole");
+        let end: &[u8] = if is_whole { b"4\r\nhalf\r\n0\r\n\r\n" } else { b"4\r\nhalf\r\n" };
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let _ = socket.write_all(end);
+        let _ = socket.shutdown(Shutdown::Both);
+    };
+    beside_a_bystander("", "", serve, |gateway| {
+        for (path, outcome) in [("/whole", Ok(())), ("/part", Err(ErrorKind::ConnectionReset))] {
+            let mut client = TcpStream::connect(front(gateway)).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(format!("GET /bad{path} HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            let end = client.read_to_end(&mut answer).map(drop).map_err(|error| error.kind());
+            assert_eq!(end, outcome, "{}", String::from_utf8_lossy(&answer));
+            // The kernel may lose bytes at a reset that it has not sent.
+            assert!(outcome.is_err() || answer.ends_with(b"\r\n\r\nhalf"));
+        }
+        assert_eq!(metric(gateway, "closed_total:upstream_broke"), 1);
     });
 }
 

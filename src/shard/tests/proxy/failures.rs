@@ -145,6 +145,49 @@ fn a_server_that_dies_in_the_body_cuts_its_client_without_a_last_chunk() {
     }
 }
 
+const OLD_GET: &str = "GET /api/a HTTP/1.0\r\nHost: shop\r\n\r\n";
+
+#[test]
+fn a_part_of_an_answer_without_a_length_does_not_look_whole_to_an_old_client() {
+    let chunks = "HTTP/1.1 200 OK\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    for is_whole in [false, true] {
+        let mut stage = plain();
+        let (mut client, server) = stage.asked(OLD_GET);
+        server.say(chunks);
+        stage.run();
+        if is_whole {
+            server.say("0\r\n\r\n");
+        }
+        drop(server);
+        stage.run();
+        let answer = raw(&mut client);
+        assert!(answer.ends_with("\r\n\r\nhello"), "the part that is there has come: {answer}");
+        let expected = if is_whole { None } else { Some(std::io::ErrorKind::ConnectionReset) };
+        assert_eq!((client.end.broken(), client.end.is_open()), (expected, false));
+        drop(client);
+        stage.end();
+    }
+}
+
+#[test]
+fn the_rest_of_an_answer_that_an_old_client_does_not_take_is_followed_by_a_reset() {
+    let mut stage = plain();
+    let (mut client, server) = stage.asked(OLD_GET);
+    server.say("HTTP/1.1 200 OK\r\nDate: now\r\n\r\n");
+    let mut left = 200_000;
+    while left > 0 && stage.closed(CloseReason::SlowConsumer) == 0 {
+        left -= server.end.write(&vec![b'x'; left]);
+        stage.wait(SECOND);
+    }
+    drop(server);
+    stage.wait(3 * limits::SEND_TIMEOUT);
+    let answer = raw(&mut client);
+    assert!(answer.len() < 200_000, "the pipe has no room for it");
+    assert_eq!(client.end.broken(), Some(std::io::ErrorKind::ConnectionReset));
+    drop(client);
+    stage.end();
+}
+
 #[test]
 fn a_server_that_stalls_in_the_body_cuts_its_client() {
     let mut stage = plain();
