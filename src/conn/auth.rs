@@ -21,7 +21,7 @@ use crate::proto::CloseReason;
 use crate::proto::http::{ForwardedCredentials, Head, query_without};
 use crate::proto::tls::clients::ClientCertificate;
 use crate::proto::token::carrier::{self, Carrier};
-use crate::proto::token::memory::{ProofMemory, proof_key};
+use crate::proto::token::memory::ProofMemory;
 use crate::proto::token::revocation::{Revocation, RevokedTokens};
 use crate::proto::token::{KeySet, Proof, TokenFault, TokenPolicy, TokenRefusal};
 
@@ -414,7 +414,7 @@ impl<'s> CredentialCheck<'s> {
 
     /// `may_ask`: the token may wait until its issuer's keys are fetched.
     fn verify(&self, id: AuthId, auth: &TokenAuth, token: &str, may_ask: bool) -> Result<Arc<Proof>, Unproven> {
-        let (key, unix_now) = (proof_key(id.0, token), (self.unix_time)());
+        let unix_now = (self.unix_time)();
         let published;
         let keys = match &auth.keys {
             AuthKeys::Own(keys) => keys,
@@ -429,13 +429,13 @@ impl<'s> CredentialCheck<'s> {
                 &published
             }
         };
-        if let Some(proof) = self.proofs.with(|verified| verified.memory.find(&key, unix_now)) {
+        if let Some(proof) = self.proofs.with(|verified| verified.memory.find(id.0, token, unix_now)) {
             return self.unless_revoked(id, proof, AuthOutcome::Remembered);
         }
         match auth.policy.verify(keys, token, unix_now) {
             Ok(proof) => {
                 let proof = Arc::new(proof);
-                self.proofs.with(|verified| verified.memory.keep(key, &proof));
+                self.proofs.with(|verified| verified.memory.keep(id.0, token, &proof));
                 self.unless_revoked(id, proof, AuthOutcome::Verified)
             }
             Err(TokenRefusal::Invalid(TokenFault::UnknownKey))

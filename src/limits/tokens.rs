@@ -38,7 +38,7 @@ pub const RELAYED_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const AUTH_RETRY: Duration = Duration::from_secs(5);
 /// Tokens whose proof a shard remembers, so that a request with one of them costs no signature: as many users at the same time.
 pub const PROOFS_MAX: usize = 4_096;
-/// The same in bytes: that many proofs of 1 KiB each; one of a token with long claims is about 6 KiB.
+/// The same in bytes, the tokens included: that many of 1 KiB each, a usual token with its proof. One with long claims takes up to 16 KiB.
 pub const PROOFS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Memory of a shard for them: an entry of the list, its place in the table and the counters of the shared proof are about 160 bytes; and for the revocations that it knows.
 pub const PROOFS_MEMORY_BYTES: u64 = (PROOFS_BYTES_MAX + PROOFS_MAX * 160 + REVOCATIONS_MAX * 64) as u64;
