@@ -75,7 +75,7 @@ pub fn leave_unclear(conn: &mut Conn) {
 }
 
 /// Whether it waits for the server of its request, or for its admission.
-pub(super) fn awaits_server(session: &Session) -> bool {
+pub fn awaits_server(session: &Session) -> bool {
     match &session.phase {
         Phase::Http(http) => match &http.state {
             HttpState::Proxying(half) => half.awaits_server(),
@@ -106,10 +106,14 @@ pub(super) fn deadline(
     proxying(session).map(|half| half.on_deadline(progress, settings))
 }
 
-/// Whether a client that ends its half has gone: it reads a stream of events, which has no end of its own.
-pub fn ends_with_reader(session: &Session) -> bool {
-    match &session.phase {
-        Phase::Http(http) => matches!(&http.state, HttpState::Proxying(half) if half.is_event_stream),
+/// Whether a client that ends its half has gone: it waits for a server, which is better freed of the work, or reads a stream of
+/// events, which has no end of its own. The end of a client's half is not always the end of the client (RFC 9112 section 9.6), but
+/// few go on reading, and their end cannot be told from that of the others.
+pub fn ends_with_client(session: &Session) -> bool {
+    let Phase::Http(http) = &session.phase else { return false };
+    match &http.state {
+        HttpState::Proxying(half) => half.is_event_stream || !half.has_begun_answer(),
+        HttpState::Checking(checking) => checking.forward.is_some(),
         _ => false,
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn end_dial(link: &mut Link) {
 
 /// Whether bytes of the input are kept.
 pub(super) fn has_rest(link: &Link) -> bool {
-    !link.carry.is_empty()
+    !link.carry.is_empty() || link.transport.has_plain()
 }
 
 impl Link {

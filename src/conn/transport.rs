@@ -170,6 +170,12 @@ impl Transport {
         waiting.is_some_and(|waiting| !waiting.wire.is_empty() && !waiting.is_patient)
     }
 
+    /// Plaintext is kept.
+    pub fn has_plain(&self) -> bool {
+        let waiting = self.tls_state().and_then(|tls| tls.waiting.as_ref());
+        waiting.is_some_and(|waiting| !waiting.plain.is_empty())
+    }
+
     /// close_notify can be sent, and has not been.
     pub fn owes_close_notify(&self) -> bool {
         self.tls_state().is_some_and(|tls| tls.tls.is_open())

@@ -165,6 +165,12 @@ impl CloseReason {
     pub fn name(self) -> &'static str {
         self.row().name
     }
+
+    /// Whether the peer has left, with a word or without.
+    pub fn is_departure(self) -> bool {
+        use CloseReason::*;
+        matches!(self, PeerClosed | PeerReset | PeerVanished | WriteFailed)
+    }
 }
 
 impl std::fmt::Display for CloseReason {

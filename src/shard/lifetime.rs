@@ -31,7 +31,7 @@ impl Core {
             return self.desk.broken(key, reason_of(kind, CloseReason::PeerReset));
         }
         // An answer may still be on its way; `after_feed` handles the end after it.
-        if !conn.is_paused() || halves::ends_with_reader(&conn.session) {
+        if !conn.is_paused() || halves::ends_with_client(&conn.session) {
             self.after_last_input(key);
         }
     }

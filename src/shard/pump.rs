@@ -7,7 +7,7 @@
 //! ```
 
 use crate::base::{Key, Tick};
-use crate::conn::{self, Conn, Door, Transport, put_off_handshake};
+use crate::conn::{self, Conn, Door, Transport, halves, put_off_handshake};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::tls::{Arrived, Opened};
@@ -65,9 +65,7 @@ impl Core {
         let Some(conn) = self.desk.slots.get_mut(key) else { return };
         // The rest of a frame is no fresh input.
         if conn.is_paused() && !(fresh.is_empty() && may_resume(conn)) {
-            conn.link.put_off(fresh);
-            conn.heard(&self.desk.settings, self.desk.now);
-            return sums::weigh(&mut self.desk, key);
+            return keep_for_later(self, key, fresh);
         }
         if conn.session.is_worker() && conn.is_open() && conn.is_overfull(&self.desk.settings) {
             // A peer that sends requests (a PING is always answered) and does not read the answers. Clients are paused
@@ -98,7 +96,8 @@ impl Core {
             self.desk.work.resume.push_back(key);
             return self.desk.schedule(key);
         }
-        if conn.link.is_peer_finished() && !conn.is_paused() && conn.is_open() {
+        let may_end = !conn.is_paused() || halves::ends_with_client(&conn.session);
+        if conn.link.is_peer_finished() && may_end && conn.is_open() {
             return self.after_last_input(key);
         }
         if !conn.is_paused() {
@@ -204,6 +203,45 @@ impl Core {
             }
         }
     }
+}
+
+/// Bytes of a client that is not read.
+fn keep_for_later(core: &mut Core, key: Key, fresh: &mut [u8]) {
+    let Some(conn) = core.desk.slots.get_mut(key) else { return };
+    let may_have_gone = !fresh.is_empty() && halves::awaits_server(&conn.session) && conn.link.transport().is_tls();
+    if may_have_gone {
+        return look_for_end(core, key, fresh);
+    }
+    conn.link.put_off(fresh);
+    conn.heard(&core.desk.settings, core.desk.now);
+    sums::weigh(&mut core.desk, key);
+}
+
+/// The client waits for a server behind TLS, whose records may say that it has gone (RFC 8446 section 6.1). The rest of their
+/// contents waits.
+fn look_for_end(core: &mut Core, key: Key, fresh: &mut [u8]) {
+    let Core { desk, plain, .. } = core;
+    let Some(conn) = desk.slots.get_mut(key) else { return };
+    let mut joined = conn.link.take_joined(fresh);
+    let wire = joined.as_deref_mut().unwrap_or(fresh);
+    let size = wire.len();
+    let mut input = wire;
+    let Some(tls) = conn.link.transport().as_tls() else { return };
+    tls.take_plain(plain);
+    let opened = tls.open(&mut input, plain);
+    tls.keep_plain(plain);
+    plain.clear();
+    let used = size - input.len();
+    conn.link.keep_rest(joined, fresh, used);
+    conn.heard(&desk.settings, desk.now);
+    desk.meter.spend(limits::RECORD_UNITS);
+    match opened {
+        Ok(Opened::PeerClosed) => conn.link.peer_finished(),
+        Ok(_) => {}
+        Err(reason) => core.end(key, reason),
+    }
+    core.after_feed(key);
+    core.desk.work.receive.push(key);
 }
 
 /// Bytes that arrive before the session can be understood.

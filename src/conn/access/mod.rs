@@ -335,7 +335,7 @@ impl LastEntry {
                 // Not a request: nothing whole has arrived, and nothing was answered.
                 (None, None, None) if entry.head.is_none() => return,
                 (None, None, None) => {
-                    let status = if reason.is_some_and(has_left) { CLIENT_LEFT } else { 0 };
+                    let status = if reason.is_some_and(CloseReason::is_departure) { CLIENT_LEFT } else { 0 };
                     (LineKind::Request, Outcome { status, reason, ..Outcome::default() })
                 }
             };
@@ -346,8 +346,3 @@ impl LastEntry {
 
 /// The status that nginx has made usual for a client that leaves before its answer.
 const CLIENT_LEFT: u16 = 499;
-
-fn has_left(reason: CloseReason) -> bool {
-    use CloseReason::*;
-    matches!(reason, PeerClosed | PeerReset | PeerVanished | WriteFailed)
-}

@@ -21,6 +21,8 @@ pub(crate) struct ServerCounters {
     pub(crate) answered: Counter,
     /// Connections that were refused, broken or too late, and answers that were none or not in time.
     pub(crate) failed: Counter,
+    /// Requests whose client left before their answer.
+    pub(crate) abandoned: Counter,
     pub(crate) busy: Counter,
     pub(crate) idle: Counter,
     pub(crate) tunnels: Counter,
@@ -42,6 +44,7 @@ impl UpstreamCounters {
             text: text.into(),
             answered: Counter::default(),
             failed: Counter::default(),
+            abandoned: Counter::default(),
             busy: Counter::default(),
             idle: Counter::default(),
             tunnels: Counter::default(),
@@ -78,8 +81,12 @@ const LINES: &[Line] = &[
     (
         "upstream_requests_total",
         "counter",
-        "Answers of a server, and its failures.",
-        &[(",outcome=\"answered\"", |server| &server.answered), (",outcome=\"failed\"", |server| &server.failed)],
+        "Answers of a server, its failures, and requests whose client left before the answer.",
+        &[
+            (",outcome=\"answered\"", |server| &server.answered),
+            (",outcome=\"failed\"", |server| &server.failed),
+            (",outcome=\"abandoned\"", |server| &server.abandoned),
+        ],
     ),
     (
         "upstream_connections",

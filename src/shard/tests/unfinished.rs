@@ -119,9 +119,9 @@ fn half_a_verb_of_a_worker_is_no_sign_of_life_however_its_bytes_trickle() {
 }
 
 /// A TLS client that can say half a record.
-struct TlsPeer {
-    session: ClientConnection,
-    peer: Peer,
+pub(super) struct TlsPeer {
+    pub session: ClientConnection,
+    pub peer: Peer,
 }
 
 /// One that trusts any certificate.
@@ -134,8 +134,12 @@ pub(super) fn tls_client() -> ClientConnection {
 
 impl TlsPeer {
     fn open(bench: &mut Bench, path: &str) -> TlsPeer {
+        TlsPeer::open_with(bench, &request(path))
+    }
+
+    pub(super) fn open_with(bench: &mut Bench, request: &str) -> TlsPeer {
         let mut client = TlsPeer { session: tls_client(), peer: bench.connect(0, TLS) };
-        client.session.writer().write_all(request(path).as_bytes()).unwrap();
+        client.session.writer().write_all(request.as_bytes()).unwrap();
         for _ in 0..20 {
             let wire = client.wire();
             client.peer.end.write(&wire);
@@ -146,7 +150,7 @@ impl TlsPeer {
         client
     }
 
-    fn wire(&mut self) -> Vec<u8> {
+    pub(super) fn wire(&mut self) -> Vec<u8> {
         let mut wire = Vec::new();
         while self.session.wants_write() {
             self.session.write_tls(&mut wire).unwrap();
@@ -154,7 +158,7 @@ impl TlsPeer {
         wire
     }
 
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) -> Vec<u8> {
         while matches!(self.peer.end.read(&mut self.peer.heard), ReadOutcome::Bytes(_)) {}
         let heard = std::mem::take(&mut self.peer.heard);
         let mut wire = &heard[..];
@@ -165,6 +169,7 @@ impl TlsPeer {
         let mut plain = Vec::new();
         // It says that nothing more has come, or that the stream has ended.
         let _ = self.session.reader().read_to_end(&mut plain);
+        plain
     }
 }
 

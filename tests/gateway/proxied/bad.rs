@@ -210,6 +210,27 @@ fn a_part_of_an_answer_without_a_length_ends_in_a_reset_for_an_old_client() {
 }
 
 #[test]
+fn a_client_that_closes_before_its_answer_frees_its_server_at_once() {
+    let serve = |mut socket: TcpStream| {
+        next_request(&mut socket);
+        // Until the gateway closes.
+        let _ = socket.read(&mut [0]);
+    };
+    beside_a_bystander("", "", serve, |gateway| {
+        for (before, how) in [(0, Shutdown::Both), (1, Shutdown::Write)] {
+            let mut client = TcpStream::connect(front(gateway)).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(GET.as_bytes()).unwrap();
+            await_that("the server has it", || metric(gateway, "upstream_connections") == 1);
+            client.shutdown(how).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            await_that("the server is free", || metric(gateway, "upstream_connections") == 0);
+            assert_eq!(metric(gateway, "closed_total:peer_closed"), before + 1);
+        }
+    });
+}
+
+#[test]
 fn a_server_that_stalls_in_the_body_cuts_the_answer() {
     let serve = |mut socket: TcpStream| {
         next_request(&mut socket);

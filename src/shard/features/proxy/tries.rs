@@ -76,6 +76,12 @@ impl Proxy {
             }
         } else {
             self.checks.over(key);
+            if reason.is_departure()
+                && let Some(half) = half_of(desk, key).filter(|half| half.stage != ProxyStage::Answering)
+                && let Some(server) = half.place
+            {
+                desk.counters().server(server).inspect(|server| server.abandoned.add(1));
+            }
             self.abandon(desk, key);
         }
     }

@@ -1,6 +1,10 @@
 //! Clients that leave, stop, or take nothing, and the end of a gateway.
 
+use std::io::Write;
+
 use super::*;
+use crate::proto::upstream::ServerId;
+use crate::shard::tests::unfinished::TlsPeer;
 
 #[test]
 fn a_server_that_takes_nothing_of_a_body_is_504_and_its_client_is_not_read_meanwhile() {
@@ -61,17 +65,117 @@ fn a_client_that_ends_its_half_of_an_event_stream_has_gone() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_gets_its_answer() {
+fn a_client_that_ends_its_half_before_its_answer_frees_the_server_at_once() {
+    let post = "POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhello";
+    let upgrade = super::tunnels::upgrade("");
+    for (request, interim) in [(GET, ""), (GET, "HTTP/1.1 103 Early Hints\r\n\r\n"), (post, ""), (&upgrade, "")] {
+        let mut stage = plain();
+        let (mut client, mut server) = stage.asked(request);
+        server.say(interim);
+        stage.run();
+        raw(&mut client);
+        client.end.shutdown_write();
+        stage.run();
+        raw(&mut server);
+        assert!(server.is_at_end() && client.is_at_end(), "{request}");
+        assert_eq!((raw(&mut client).as_str(), stage.closed(CloseReason::PeerClosed)), ("", 1));
+        let id = ServerId { upstream: UpstreamId(0), server: 0 };
+        let counters = &stage.bench.core(0).desk.counters;
+        assert_eq!(
+            counters.iter().filter_map(|shard| shard.server(id)).map(|server| server.abandoned.value()).sum::<u64>(),
+            1
+        );
+        drop((client, server));
+        stage.end();
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_half_within_its_answer_gets_the_rest() {
     let mut stage = plain();
     let (mut client, server) = stage.asked(GET);
+    server.say(&OK[..OK.len() - 1]);
+    stage.run();
     client.end.shutdown_write();
     stage.run();
-    server.say(OK);
+    server.say("i");
     stage.run();
     assert_eq!(raw(&mut client), OK);
     assert!(client.is_at_end());
     drop((client, server));
     stage.end();
+}
+
+/// A client leaves.
+const DEPARTURES: [fn(Peer); 3] = [
+    |client| client.end.reset(),
+    |client| drop(client),
+    |client| {
+        client.end.shutdown_write();
+        std::mem::forget(client);
+    },
+];
+
+#[test]
+fn a_request_whose_client_leaves_in_the_queue_reaches_no_server() {
+    for leave in DEPARTURES {
+        let mut stage = stage(1, |_, rule| rule.in_flight_max = Some(1));
+        let (mut first, mut server) = stage.asked(GET);
+        let queued = stage.client();
+        queued.say("GET /api/queued HTTP/1.1\r\nHost: shop\r\n\r\n");
+        stage.run();
+        leave(queued);
+        stage.run();
+        server.say(OK);
+        stage.run();
+        assert_eq!(raw(&mut first), OK);
+        assert!(!raw(&mut server).contains("queued"));
+        assert!(stage.accept().is_none());
+        drop((first, server));
+        stage.end();
+    }
+}
+
+#[test]
+fn a_dial_whose_client_leaves_is_closed() {
+    for leave in DEPARTURES {
+        let mut stage = plain();
+        stage.services[0].decide(DialFate::Silent);
+        let client = stage.client();
+        client.say(GET);
+        stage.run();
+        leave(client);
+        stage.bench.run_for(SECOND + limits::CLOSE_TIMEOUT);
+        assert_eq!(stage.bench.census(0).connections, 1, "the bystander's");
+        stage.end();
+    }
+}
+
+#[test]
+fn a_client_behind_tls_that_closes_is_noticed_and_one_that_sends_its_next_request_is_not_gone() {
+    for closes in [true, false] {
+        let mut stage = plain();
+        let mut client = TlsPeer::open_with(&mut stage.bench, GET);
+        let mut server = stage.accept().expect("a connection");
+        raw(&mut server);
+        match closes {
+            true => client.session.send_close_notify(),
+            false => client.session.writer().write_all(GET.as_bytes()).unwrap(),
+        }
+        let wire = client.wire();
+        client.peer.end.write(&wire);
+        stage.run();
+        assert_eq!(server.is_at_end(), closes);
+        if !closes {
+            for _ in 0..2 {
+                server.say(OK);
+                stage.run();
+            }
+            assert_eq!(client.hear(), OK.repeat(2).as_bytes());
+        }
+        drop((client, server));
+        stage.end();
+    }
 }
 
 #[test]

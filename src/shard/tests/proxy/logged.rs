@@ -78,6 +78,11 @@ fn a_client_that_leaves_before_its_answer_is_499_and_a_broken_answer_has_its_sta
     assert_eq!(outcome(&stage.line()), ("request", 499, "peer_reset"));
     drop(server);
     let (client, server) = stage.asked(GET);
+    client.end.shutdown_write();
+    stage.run();
+    assert_eq!(outcome(&stage.line()), ("request", 499, "peer_closed"));
+    drop((client, server));
+    let (client, server) = stage.asked(GET);
     server.say("HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 9\r\n\r\nhalf");
     server.end.shutdown_write();
     stage.run();
