@@ -14,11 +14,13 @@ pub struct CertificateAuth {
     pub field: Option<Box<str>>,
 }
 
-/// A name in a certificate (subjectAltName, RFC 5280 section 4.2.1.6).
+/// A name in a certificate: one of subjectAltName (RFC 5280 section 4.2.1.6), or the common name of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertifiedName {
     Uri,
     Dns,
+    Email,
+    CommonName,
 }
 
 /// Why a certificate proves no user.
@@ -36,6 +38,8 @@ impl CertificateAuth {
         let name = match self.name {
             CertifiedName::Uri => &certificate.uri,
             CertifiedName::Dns => &certificate.dns,
+            CertifiedName::Email => &certificate.email,
+            CertifiedName::CommonName => &certificate.common_name,
         };
         let named = name.as_deref().and_then(|name| Some((name, User::new(name).ok()?)));
         let (name, user) = named.ok_or(CertificateFault::Nameless)?;
@@ -57,6 +61,8 @@ mod tests {
         let certificate = |uri: Option<&str>| ClientCertificate {
             uri: uri.map(Box::from),
             dns: Some("pump.example".into()),
+            email: Some("ann@shop.example".into()),
+            common_name: Some("Ann Smith".into()),
             until_s: 100,
         };
         let auth = |name| CertificateAuth { name, field: Some("X-User".into()) };
@@ -65,6 +71,9 @@ mod tests {
         assert_eq!(proof.told, [("X-User".into(), "spiffe://a/b.c".into())]);
         let proof = auth(CertifiedName::Dns).proof(&certificate(None), 0).unwrap();
         assert_eq!(proof.user.token(), "pump%2Eexample");
+        for (name, user) in [(CertifiedName::Email, "ann@shop.example"), (CertifiedName::CommonName, "Ann Smith")] {
+            assert_eq!(auth(name).proof(&certificate(None), 0).unwrap().user.name(), user);
+        }
         let refused = |uri, now| auth(CertifiedName::Uri).proof(&certificate(uri), now).unwrap_err();
         assert_eq!(refused(None, 0), CertificateFault::Nameless);
         assert_eq!(refused(Some(""), 0), CertificateFault::Nameless);

@@ -45,3 +45,7 @@ pub const KEY_UPDATES_MAX: usize = 8;
 /// so a receive full of KeyUpdates costs at most about twice as much as one full of data, and the client has to send
 /// the data as well.
 pub const KEY_UPDATE_EARNED_BYTES: usize = 4 * 1024;
+
+/// Longest common name or e-mail address of a client's certificate that is read: the longest address of RFC 5321 (section 4.5.3.1.3) has
+/// 254 bytes, and a common name 64 letters (RFC 5280 appendix A.1).
+pub const CERTIFIED_NAME_BYTES_MAX: usize = 256;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::certificates::{read_secret, servers_tls};
+use crate::conn::certified::CertifiedName;
 use crate::conn::route::AuthId;
 use crate::limits;
 use crate::outbound::KeySource;
@@ -34,8 +35,8 @@ pub enum ClientProof {
 /// The name in a client's certificate that is its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRules {
-    /// The first DNS name, not the first URI.
-    pub is_dns: bool,
+    /// Its kind.
+    pub name: CertifiedName,
     /// The header field by which servers of routes are told it.
     pub header: Option<String>,
 }

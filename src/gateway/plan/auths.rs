@@ -2,7 +2,7 @@
 
 use super::upstream;
 use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
-use crate::conn::certified::{CertificateAuth, CertifiedName};
+use crate::conn::certified::CertificateAuth;
 use crate::conn::forward_auth::ForwardAuth;
 use crate::conn::route::AuthId;
 use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, ForwardRules, TokenRules};
@@ -40,7 +40,7 @@ fn auth(auth: &ClientAuth, config: &Config, permissions: &Permissions) -> Result
             forward(rules, &config.upstreams).map(|forward| AuthBy::Forward(Box::new(forward)))
         }
         ClientProof::Certificate(rules) => Ok(AuthBy::Certificate(CertificateAuth {
-            name: if rules.is_dns { CertifiedName::Dns } else { CertifiedName::Uri },
+            name: rules.name,
             field: rules.header.as_deref().map(Into::into),
         })),
     };

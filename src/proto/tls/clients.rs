@@ -18,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use super::config::provider;
+use super::names::OtherNames;
 
 /// The policy of a listener for its clients' certificates.
 #[derive(Debug)]
@@ -30,11 +31,15 @@ pub struct ClientPolicy {
     pub is_required: bool,
 }
 
-/// The names of a client whose certificate was verified. Each is the first of its kind (RFC 5280 section 4.2.1.6).
+/// The names of a client whose certificate was verified. Each but the common name is the first of its kind (RFC 5280 section 4.2.1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     pub uri: Option<Box<str>>,
     pub dns: Option<Box<str>>,
+    /// An e-mail address, its host in lower case.
+    pub email: Option<Box<str>>,
+    /// The subject's, if it has one and no other.
+    pub common_name: Option<Box<str>>,
     /// Seconds of Unix time at which it ends.
     pub until_s: u64,
 }
@@ -69,9 +74,13 @@ impl ClientCertificate {
     /// `None`: it cannot be read, which the handshake has refused before.
     pub(super) fn read(certificate: &CertificateDer<'_>) -> Option<ClientCertificate> {
         let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+        let others = OtherNames::read(certificate);
+        let email = others.email.and_then(|address| address.split_once('@'));
         Some(ClientCertificate {
             uri: parsed.valid_uri_names().next().map(Box::from),
             dns: parsed.valid_dns_names().next().map(|name| name.to_ascii_lowercase().into()),
+            email: email.map(|(mailbox, host)| format!("{mailbox}@{}", host.to_ascii_lowercase()).into()),
+            common_name: others.common_name.map(Box::from),
             until_s: end(&parsed),
         })
     }
@@ -102,14 +111,19 @@ mod tests {
         for uri in ["spiffe://shop.example/pump", "spiffe://shop.example/other"] {
             params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
         }
+        for email in ["Ann@Shop.example", "bob@shop.example"] {
+            params.subject_alt_names.push(SanType::Rfc822Name(email.try_into().unwrap()));
+        }
         params.not_after = date_time_ymd(2033, 5, 18);
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let read = ClientCertificate::read(made.der()).unwrap();
         assert_eq!(read.uri.as_deref(), Some("spiffe://shop.example/pump"));
+        assert_eq!(read.email.as_deref(), Some("Ann@shop.example"), "who can tell a mailbox from its capitals?");
+        assert_eq!(read.common_name.as_deref(), Some("root"));
         assert_eq!((read.dns.as_deref(), read.until_s), (Some("pump.example"), 1_999_987_200));
         let bare = CertificateParams::default().self_signed(&KeyPair::generate().unwrap()).unwrap();
         let read = ClientCertificate::read(bare.der()).unwrap();
-        assert_eq!((read.uri, read.dns), (None, None));
+        assert_eq!((read.uri, read.dns, read.email), (None, None, None));
         assert!(ClientCertificate::read(&CertificateDer::from(vec![0])).is_none());
     }
 

@@ -22,6 +22,7 @@ pub mod clients;
 pub mod config;
 mod connection;
 mod hello;
+mod names;
 pub mod record;
 mod secrets;
 mod session;

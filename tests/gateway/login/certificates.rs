@@ -36,10 +36,22 @@ impl Authority {
 
     /// Writes a certificate with these names.
     fn issue(&self, name: &str, serial: u64, uris: &[&str], hosts: &[&str]) {
+        self.issue_with(name, serial, uris, hosts, |_| {});
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        serial: u64,
+        uris: &[&str],
+        hosts: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
         let mut params =
             CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
         params.serial_number = Some(SerialNumber::from(serial));
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let made = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.folder.join(format!("{name}.pem")), made.pem()).unwrap();
@@ -89,10 +101,14 @@ fn openssl(gateway: &Gateway, authority: &Authority, options: &[&str]) -> String
 }
 
 fn configuration(authority: &Authority, is_required: bool) -> String {
+    configuration_for("san_uri", authority, is_required)
+}
+
+fn configuration_for(name: &str, authority: &Authority, is_required: bool) -> String {
     let (certificate, key) = (authority.file("server.pem"), authority.file("server.key"));
     let (ca, crl) = (authority.file("ca.pem"), authority.file("crl.pem"));
     format!(
-        "[[auth]]\nname = \"devices\"\ncertificate = {{ header = \"X-User\" }}\n\
+        "[[auth]]\nname = \"devices\"\ncertificate = {{ user = {name:?}, header = \"X-User\" }}\n\
          [[route]]\npath = \"/api/*\"\nauth = \"devices\"\nproxy = \"http://{}\"\n\
          [[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ certificate = {certificate:?}, key = {key:?} }}\n\
          clients = {{ ca = {ca:?}, crl = {crl:?}, required = {is_required} }}\n",
@@ -182,4 +198,64 @@ fn a_session_cannot_be_resumed_where_certificates_are_shown() {
         }
         assert_eq!(metric(gateway, "tls_resumed_total"), 0);
     });
+}
+
+/// A request and a certificate of openssl itself, which the authority signs: its subject and its subjectAltName.
+fn issue_by_openssl(authority: &Authority, name: &str, subject: &str, alt_name: &str) {
+    let file = |end: &str| authority.file(&format!("{name}.{end}"));
+    fs::write(authority.folder.join("ca.key"), authority.issuer.key().serialize_pem()).unwrap();
+    let extensions = authority.folder.join(format!("{name}.ext"));
+    fs::write(&extensions, alt_name).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new("openssl").args(arguments).output().expect("openssl");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let (key, request) = (file("key"), file("csr"));
+    run(&[
+        "req", "-new", "-utf8", "-newkey", "rsa:2048", "-nodes", "-keyout", &key, "-subj", subject, "-out", &request,
+    ]);
+    let (ca, ca_key) = (authority.file("ca.pem"), authority.file("ca.key"));
+    let extensions = extensions.display().to_string();
+    run(&[
+        "x509",
+        "-req",
+        "-in",
+        &request,
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-set_serial",
+        "77",
+        "-days",
+        "30",
+        "-extfile",
+        &extensions,
+        "-out",
+        &file("pem"),
+    ]);
+}
+
+#[test]
+fn the_common_name_and_the_address_of_certificates_by_openssl_name_users() {
+    let own = authority("subjects");
+    issue_by_openssl(
+        &own,
+        "both",
+        "/O=Shop/CN=Ann Müller",
+        "subjectAltName=email:Ann@Shop.example,email:other@shop.example\n",
+    );
+    issue_by_openssl(&own, "two", "/CN=ann/CN=root", "subjectAltName=DNS:pump.example\n");
+    for (key, user) in [("subject_cn", "Ann Müller"), ("san_email", "Ann@shop.example")] {
+        on_both_drivers(&configuration_for(key, &own, true), |gateway| {
+            for version in VERSIONS {
+                let said = shown(gateway, &own, (&own, "both"), version);
+                assert!(said.contains("HTTP/1.1 200 ") && said.contains(&format!("X-User: {user}\r\n")), "{said}");
+                let said = shown(gateway, &own, (&own, "lost"), version);
+                assert!(!said.contains("HTTP/1.1"), "{said}");
+                let said = shown(gateway, &own, (&own, "two"), version);
+                assert!(said.contains("HTTP/1.1 403 "), "{said}");
+            }
+        });
+    }
 }

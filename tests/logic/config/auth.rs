@@ -1,5 +1,6 @@
 //! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
 
+use tidegate::conn::certified::CertifiedName;
 use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, Right, Target, TokenRules};
 
 use crate::config::{LISTENER, errors, parse};
@@ -166,12 +167,15 @@ fn a_server_may_decide_about_clients() {
 #[test]
 fn a_certificate_may_name_the_user() {
     let auth = |table: &str| format!("[[auth]]\nname = \"c\"\ncertificate = {table}\n");
-    for (table, is_dns, header) in
-        [("{ }", false, None), ("{ user = \"san_dns\", header = \"X-User\" }", true, Some("X-User"))]
-    {
+    for (table, name, header) in [
+        ("{ }", CertifiedName::Uri, None),
+        ("{ user = \"san_dns\", header = \"X-User\" }", CertifiedName::Dns, Some("X-User")),
+        ("{ user = \"san_email\" }", CertifiedName::Email, None),
+        ("{ user = \"subject_cn\" }", CertifiedName::CommonName, None),
+    ] {
         let config = parse(&format!("{LISTENER}{}", auth(table)), &[]).unwrap();
         let ClientProof::Certificate(rules) = &config.auths[0].proof else { panic!("another proof") };
-        assert_eq!((rules.is_dns, rules.header.as_deref()), (is_dns, header));
+        assert_eq!((rules.name, rules.header.as_deref()), (name, header));
         assert!(config.doubts.iter().any(|doubt| doubt.contains("no listener has clients")), "{:?}", config.doubts);
     }
     for (table, words) in [

@@ -13,6 +13,7 @@ use super::super::{
 use super::reach::path_covers;
 use super::upstreams::known_upstream;
 use super::{ConfigBuilder, Section};
+use crate::conn::certified::CertifiedName;
 use crate::limits::{AUTHS_MAX, KEYS_STALE_MAX};
 use crate::proto::upstream::{UpstreamRule, UpstreamTls};
 
@@ -63,8 +64,13 @@ fn auth(
         Some("forward") => ClientProof::Forward(Box::new(forward(builder, section, &own, upstreams)?)),
         _ => {
             has_no_claims(builder, section, "certificate");
-            let is_dns = own.text("user").as_deref() == Some("san_dns");
-            ClientProof::Certificate(CertificateRules { is_dns, header: own.text("header") })
+            let name = match own.text("user").as_deref() {
+                Some("san_dns") => CertifiedName::Dns,
+                Some("san_email") => CertifiedName::Email,
+                Some("subject_cn") => CertifiedName::CommonName,
+                _ => CertifiedName::Uri,
+            };
+            ClientProof::Certificate(CertificateRules { name, header: own.text("header") })
         }
     };
     Some(ClientAuth { name: name?, proof })
