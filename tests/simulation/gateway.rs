@@ -19,6 +19,7 @@ use tidegate::driver::sim::{Random, SimDriver, World};
 use tidegate::driver::{Driver, ListenerId};
 use tidegate::limits;
 use tidegate::mesh::drain::DrainMail;
+use tidegate::mesh::upstreams::UpstreamMail;
 use tidegate::mesh::{Mail, Mesh, Threads};
 use tidegate::proto::CloseReason;
 use tidegate::proto::access::LineFormat;
@@ -30,6 +31,7 @@ use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 
+use crate::edge;
 use crate::sweep::Happenings;
 use crate::trust;
 
@@ -300,6 +302,15 @@ impl Gateway {
         self.drain_on();
     }
 
+    /// Every shard gets this letter; one whose mailbox is full does not.
+    pub fn tell(&self, mail: &UpstreamMail) {
+        for place in (0..self.shape.shards).map(Place) {
+            if self.mesh.try_send(place, Mail::Upstreams(mail.clone())).is_ok() {
+                self.mesh.wake(place);
+            }
+        }
+    }
+
     /// A full mailbox is tried again, as the gateway's thread does.
     fn drain_on(&mut self) {
         let mesh = &self.mesh;
@@ -331,6 +342,11 @@ impl Gateway {
         self.shards.iter().all(Option::is_none)
     }
 
+    /// Nobody is counted by a limit any more.
+    pub fn assert_no_quota_used(&self) {
+        assert_eq!(self.quotas.as_ref().map_or(0, |quotas| quotas.open()), 0, "limits count somebody who has gone");
+    }
+
     /// Everybody has gone: nothing is left of them.
     pub fn assert_empty(&self) {
         for (index, shard) in self.shards.iter().enumerate() {
@@ -345,65 +361,8 @@ impl Gateway {
 fn settings(shape: &Shape) -> Settings {
     let generation = Generation {
         admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
-        routes: Routes::new(vec![
-            route(
-                "/sse/{room}",
-                RouteTarget::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) },
-            ),
-            route(
-                "/sse/{a}/{b}",
-                RouteTarget::Sse {
-                    channels: vec![channel("room.{a}"), channel("room.{b}")],
-                    retry: Duration::from_secs(2),
-                },
-            ),
-            route(
-                "/ws/rooms/{room}",
-                RouteTarget::WebSocket(WebSocketRoute {
-                    channel: Some(channel("room.{room}")),
-                    publish: true,
-                    ..WebSocketRoute::default()
-                }),
-            ),
-            route(
-                "/ws/present/{room}",
-                RouteTarget::WebSocket(WebSocketRoute {
-                    channel: Some(channel("present.{room}")),
-                    user: Some(UserField::Query("user".into())),
-                    ..WebSocketRoute::default()
-                }),
-            ),
-            route(
-                "/desk",
-                RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
-                    channels: vec![Pattern::new("present.*").expect("a pattern")],
-                    ..CentrifugeRoute::default()
-                })),
-            ),
-            route(
-                "/ws/asked",
-                RouteTarget::WebSocket(WebSocketRoute {
-                    user: Some(UserField::Query("user".into())),
-                    control: true,
-                    ..WebSocketRoute::default()
-                }),
-            ),
-            route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
-            route(
-                "/ws/me",
-                RouteTarget::WebSocket(WebSocketRoute {
-                    service: Some(Service::new("echo").unwrap()),
-                    user: Some(UserField::Query("user".into())),
-                    ..WebSocketRoute::default()
-                }),
-            ),
-            Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },
-            route(
-                "/results/{id}",
-                RouteTarget::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
-            ),
-        ])
-        .expect("there are few"),
+        upstreams: edge::upstreams(shape.seed),
+        routes: Routes::new(own_routes().into_iter().chain(edge::routes()).collect()).expect("there are few"),
         channels: shape.kept.rules.clone(),
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,
@@ -414,6 +373,68 @@ fn settings(shape: &Shape) -> Settings {
     let process = Process { history_bytes_max: shape.kept.bytes_max, node: shape.node, ..Process::default() };
     let (process, generation) = (process.into(), generation.into());
     Settings { process, generation, readiness: Readiness::Ready, ..Settings::default() }
+}
+
+/// What the gateway serves itself.
+fn own_routes() -> Vec<Route> {
+    vec![
+        route(
+            "/sse/{room}",
+            RouteTarget::Sse { channels: vec![channel("room.{room}")], retry: Duration::from_secs(2) },
+        ),
+        route(
+            "/sse/{a}/{b}",
+            RouteTarget::Sse {
+                channels: vec![channel("room.{a}"), channel("room.{b}")],
+                retry: Duration::from_secs(2),
+            },
+        ),
+        route(
+            "/ws/rooms/{room}",
+            RouteTarget::WebSocket(WebSocketRoute {
+                channel: Some(channel("room.{room}")),
+                publish: true,
+                ..WebSocketRoute::default()
+            }),
+        ),
+        route(
+            "/ws/present/{room}",
+            RouteTarget::WebSocket(WebSocketRoute {
+                channel: Some(channel("present.{room}")),
+                user: Some(UserField::Query("user".into())),
+                ..WebSocketRoute::default()
+            }),
+        ),
+        route(
+            "/desk",
+            RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
+                channels: vec![Pattern::new("present.*").expect("a pattern")],
+                ..CentrifugeRoute::default()
+            })),
+        ),
+        route(
+            "/ws/asked",
+            RouteTarget::WebSocket(WebSocketRoute {
+                user: Some(UserField::Query("user".into())),
+                control: true,
+                ..WebSocketRoute::default()
+            }),
+        ),
+        route("/ws/desk", RouteTarget::Centrifuge(Box::new(desk()))),
+        route(
+            "/ws/me",
+            RouteTarget::WebSocket(WebSocketRoute {
+                service: Some(Service::new("echo").unwrap()),
+                user: Some(UserField::Query("user".into())),
+                ..WebSocketRoute::default()
+            }),
+        ),
+        Route { methods: vec!["POST".into()], ..route("/jobs", RouteTarget::Accept(jobs())) },
+        route(
+            "/results/{id}",
+            RouteTarget::Sse { channels: vec![channel("request.{id}")], retry: Duration::from_secs(2) },
+        ),
+    ]
 }
 
 /// In half of the worlds a log. No thread writes it: its lines are lost, and each request has one all the same ([`Census::logged`]).

@@ -1,4 +1,4 @@
-//! The little HTTP/1.1 that a client needs (RFC 9112): a request, a response's head, a body in chunks.
+//! The little HTTP/1.1 that a client or a server needs (RFC 9112): heads, and bodies in every framing.
 
 use crate::line::Line;
 
@@ -12,24 +12,61 @@ pub struct Head {
 impl Head {
     /// Takes a head off the line once it is whole.
     pub fn take(line: &mut Line) -> Option<Head> {
-        let bytes = line.take_until(b"\r\n\r\n")?;
-        let text = String::from_utf8(bytes).expect("a head is text");
-        let mut lines = text.split("\r\n");
-        let status_line = lines.next().expect("there is a first line");
+        let (status_line, fields) = take_fields(line)?;
         let rest = status_line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("status line {status_line:?}"));
         let status = rest.get(..3).and_then(|digits| digits.parse().ok());
-        let fields = lines.map(|field| {
-            assert!(!field.contains(['\r', '\n']), "bare line end in {field:?}");
-            let (name, value) = field.split_once(':').unwrap_or_else(|| panic!("header field {field:?}"));
-            (name.to_ascii_lowercase(), value.trim().to_owned())
-        });
-        Some(Head { status: status.expect("three digits"), fields: fields.collect() })
+        Some(Head { status: status.expect("three digits"), fields })
     }
 
     /// `name` in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        first_of(&self.fields, name)
     }
+}
+
+/// The first lines of a request.
+pub struct RequestHead {
+    pub method: String,
+    pub path: String,
+    fields: Vec<(String, String)>,
+}
+
+impl RequestHead {
+    /// Takes a head off the line once it is whole.
+    pub fn take(line: &mut Line) -> Option<RequestHead> {
+        let (request_line, fields) = take_fields(line)?;
+        let [method, path, "HTTP/1.1"] = request_line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("request line {request_line:?}")
+        };
+        Some(RequestHead { method: method.to_owned(), path: path.to_owned(), fields })
+    }
+
+    /// `name` in lower case.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        first_of(&self.fields, name)
+    }
+
+    pub fn count(&self, name: &str) -> usize {
+        self.fields.iter().filter(|(other, _)| other == name).count()
+    }
+}
+
+/// Takes the first line and the fields of a head off the line once it is whole; names in lower case.
+fn take_fields(line: &mut Line) -> Option<(String, Vec<(String, String)>)> {
+    let bytes = line.take_until(b"\r\n\r\n")?;
+    let text = String::from_utf8(bytes).expect("a head is text");
+    let mut lines = text.split("\r\n");
+    let first = lines.next().expect("there is a first line").to_owned();
+    let fields = lines.map(|field| {
+        assert!(!field.contains(['\r', '\n']), "bare line end in {field:?}");
+        let (name, value) = field.split_once(':').unwrap_or_else(|| panic!("header field {field:?}"));
+        (name.to_ascii_lowercase(), value.trim().to_owned())
+    });
+    Some((first, fields.collect()))
+}
+
+fn first_of<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
 }
 
 /// Says a request without a body.
@@ -68,6 +105,8 @@ impl Answers {
 /// How the bytes after a head are delimited (RFC 9112 section 6.3).
 pub enum Body {
     UntilClose,
+    /// So many bytes are still to come.
+    Length(usize),
     /// `left` bytes of the chunk that has begun, its CRLF included.
     Chunked {
         left: usize,
@@ -87,20 +126,46 @@ impl Body {
         }
     }
 
+    /// That of an answer; to `HEAD`, and with some statuses, there is none whatever the fields say.
+    pub fn of_answer(head: &Head, is_to_head: bool) -> Body {
+        let has_none = is_to_head || matches!(head.status, 100..200 | 204 | 304);
+        if has_none { Body::Length(0) } else { Body::framed_by(&head.fields).unwrap_or(Body::UntilClose) }
+    }
+
+    /// That of a request: none, unless the fields say that there is one.
+    pub fn of_request(head: &RequestHead) -> Body {
+        Body::framed_by(&head.fields).unwrap_or(Body::Length(0))
+    }
+
+    fn framed_by(fields: &[(String, String)]) -> Option<Body> {
+        let (length, coding) = (first_of(fields, "content-length"), first_of(fields, "transfer-encoding"));
+        assert!(length.is_none() || coding.is_none(), "two framings: {fields:?}");
+        if let Some(coding) = coding {
+            assert_eq!(coding, "chunked");
+            return Some(Body::Chunked { left: 0, has_ended: false });
+        }
+        length.map(|digits| Body::Length(digits.parse().expect("a length")))
+    }
+
     /// True once the body has ended by its own framing.
     pub fn has_ended(&self) -> bool {
-        matches!(self, Body::Chunked { has_ended: true, .. })
+        matches!(self, Body::Chunked { left: 0, has_ended: true } | Body::Length(0))
     }
 
     /// Moves what has been heard of the body to the end of `into`.
     pub fn take(&mut self, line: &mut Line, into: &mut Vec<u8>) {
-        let Body::Chunked { left, has_ended } = self else {
-            return into.append(&mut line.incoming);
+        let (left, has_ended) = match self {
+            Body::UntilClose => return into.append(&mut line.incoming),
+            Body::Length(left) => {
+                let count = line.incoming.len().min(*left);
+                *left -= count;
+                return into.extend(line.take(count).expect("so many are there"));
+            }
+            Body::Chunked { left, has_ended } => (left, has_ended),
         };
         loop {
             if *left == 0 {
                 if *has_ended {
-                    assert!(line.incoming.is_empty(), "bytes after the last chunk");
                     return;
                 }
                 let Some(size) = line.take_until(b"\r\n") else { return };

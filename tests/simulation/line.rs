@@ -109,6 +109,11 @@ impl Line {
         self.tls.as_ref().is_some_and(|tls| tls.awaits_key_update())
     }
 
+    /// Aborts the connection: what is in flight may be lost.
+    pub fn reset(self) {
+        self.endpoint.reset();
+    }
+
     /// True if everything that was said is on its way.
     pub fn has_said_all(&self) -> bool {
         self.outgoing.is_empty() && self.tls.as_ref().is_none_or(|tls| tls.is_flushed())

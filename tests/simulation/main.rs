@@ -21,7 +21,8 @@
 //! their workers and those who wait for the results; questions to clients, and how they end; messages that clients
 //! acknowledge, or do not; who comes and goes, and who watches. Questions and messages have one `cast`. `recovery` has
 //! clients of the client protocol that come back, `slow` has readers of every delivery. `answers` are plays without
-//! chance: what a client with TLS does in the middle of a message, and what it gets. All of them are plays on a
+//! chance: what a client with TLS does in the middle of a message, and what it gets. `edge` has servers behind the gateway, and
+//! proxied requests, tunnels and event streams to them. All of them are plays on a
 //! `stage`, and all that depend on chance are swept over seeds. `fleet` has two gateways in one world, `nodes` two whose ids
 //! name them.
 //!
@@ -35,6 +36,7 @@ mod client;
 mod clients;
 mod deed;
 mod ear;
+mod edge;
 mod fleet;
 mod gateway;
 mod http;

@@ -87,6 +87,7 @@ impl EventStream {
         }
         let Some(body) = &mut self.body else { return };
         body.take(&mut self.line, &mut self.bytes);
+        assert!(!body.has_ended() || self.line.incoming.is_empty(), "bytes after the last chunk");
         while let Some(at) = self.bytes.windows(2).position(|window| window == b"\n\n") {
             let mut record: Vec<u8> = self.bytes.drain(..at + 2).collect();
             record.truncate(at);

@@ -51,6 +51,11 @@ pub struct WebSocket {
     fragments: Option<(u8, Vec<u8>)>,
 }
 
+/// The proof that a server has read this key.
+pub fn accept_for(key: &str) -> String {
+    BASE64.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))
+}
+
 struct Frame {
     is_final: bool,
     opcode: u8,
@@ -192,8 +197,7 @@ impl WebSocket {
             return;
         }
         // Section 4.1: the server proves that it read the key.
-        let digest = Sha1::digest(format!("{}258EAFA5-E914-47DA-95CA-C5AB0DC85B11", self.key));
-        assert_eq!(head.field("sec-websocket-accept"), Some(BASE64.encode(digest).as_str()));
+        assert_eq!(head.field("sec-websocket-accept"), Some(accept_for(&self.key).as_str()));
         assert!(head.field("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")));
         assert!(head.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
         assert_eq!(head.field("sec-websocket-extensions"), None, "none were offered");
