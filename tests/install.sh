@@ -34,14 +34,14 @@ fi
 
 # package:file that it brings. gcc builds the C half of aws-lc-rs, the browser drives the demo's page, valgrind counts
 # instructions, strace makes system calls fail, ip takes networks away, kill sends signals, nats-server is what the bus is
-# compared with, haproxy stands in front, nginx and Apache are servers behind the gateway, systemd judges the units, shellcheck the scripts, and GnuTLS, Go and Java are TLS clients. tests/house/tools.rs
+# compared with, haproxy and nginx stand in front, nginx and Apache are servers behind the gateway, systemd judges the units, shellcheck the scripts, and GnuTLS, Go and Java are TLS clients. tests/house/tools.rs
 # compares the list with the programs that the tests start.
 missing=()
 for pair in \
     gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h make:/usr/bin/make \
     ca-certificates:/etc/ssl/certs/ca-certificates.crt curl:/usr/bin/curl openssl:/usr/bin/openssl \
     procps:/bin/kill iproute2:/sbin/ip strace:/usr/bin/strace valgrind:/usr/bin/valgrind nats-server:/usr/sbin/nats-server haproxy:/usr/sbin/haproxy \
-    nginx-light:/usr/sbin/nginx apache2-bin:/usr/sbin/apache2 \
+    nginx-light:/usr/sbin/nginx libnginx-mod-stream:/usr/lib/nginx/modules/ngx_stream_module.so apache2-bin:/usr/sbin/apache2 \
     gnutls-bin:/usr/bin/gnutls-cli golang-go:/usr/bin/go openjdk-17-jdk-headless:/usr/bin/java \
     openjdk-17-jdk-headless:/usr/bin/javac \
     systemd:/usr/bin/systemd-analyze systemd:/usr/bin/systemd-socket-activate shellcheck:/usr/bin/shellcheck \

@@ -22,6 +22,10 @@ impl Folder {
         Folder(folder)
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         let file = self.0.join(name);
         let written =

@@ -1,8 +1,9 @@
 //! Servers behind the gateway: those that people have (`real`), and those that break every rule, one after the other (`bad`).
 //! Those that are known by name, or probed: `watched`; over TLS: `secured`. Requests that two servers could read differently:
-//! `smuggling`. Pages of other origins: `pages`. While a bad one has its turn, a bystander goes on being served.
+//! `smuggling`. In front of the gateway: `nginx`. Pages of other origins: `pages`. While a bad one has its turn, a bystander goes on being served.
 
 mod bad;
+mod nginx;
 mod pages;
 pub mod programs;
 mod real;

@@ -195,6 +195,23 @@ impl Program {
         })
     }
 
+    /// With a whole file for its address; what it would write elsewhere goes to its folder.
+    pub fn nginx_with(text: impl FnOnce(SocketAddr) -> String) -> Program {
+        Program::start("nginx", |folder, address| {
+            let own = format!(
+                "http {{\naccess_log off;\nclient_body_temp_path {folder}/body;\nproxy_temp_path {folder}/proxy;\n\
+                 fastcgi_temp_path {folder}/fastcgi;\nuwsgi_temp_path {folder}/uwsgi;\nscgi_temp_path {folder}/scgi;\n",
+                folder = folder.display()
+            );
+            let file = folder.join("nginx.conf");
+            fs::write(&file, text(address).replace("http {\n", &own)).expect("a file");
+            let mut command = Command::new("nginx");
+            let global = format!("daemon off; master_process off; pid {}/pid;", folder.display());
+            command.args(["-e", "stderr", "-g", &global, "-c"]).arg(file);
+            command
+        })
+    }
+
     /// A proxy in front of another server.
     pub fn nginx_before(server: SocketAddr) -> Program {
         Program::start("nginx", |folder, address| {
