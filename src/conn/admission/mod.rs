@@ -1,9 +1,9 @@
 //! The admission of a client's request: the stages that it passes, in this order, before its route's target begins anything.
 //!
 //! ```text
-//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Rate --> Origin --> Form --> Identity --> Share --> Target --.
-//!                  '---------'---------'--------'--------'--------'---------'---------'----------'----------'---------'--> Objection
-//!                                                                                                            AdmissionOutcome <--'
+//!  next_head --> Sender --> Host --> Path --> Route --> Room --> Rate --> Origin --> Form --> Identity --> Permission --> Share --> Target --.
+//!                  '---------'---------'--------'--------'--------'---------'---------'----------'-----------'-------------'---------'--> Objection
+//!                                                                                                                          AdmissionOutcome <--'
 //!
 //!  stage      its question                                          an objection is answered with
 //!  Sender     does the head name one origin at most?                400 malformed_request
@@ -16,10 +16,11 @@
 //!  Origin     may the sender's page use the route?                  403 origin_refused
 //!  Form       is it the handshake that the target wants, do its     426 upgrade_required, 400 not_upgradable, unnameable,
 //!             channels have names, can the result's id be read?     404 unknown_request
-//!  Identity   which user is it, and may it hear these channels?     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
+//!  Identity   which user is it?                                     401 no_token, invalid_token, no_credentials, 400 ambiguous_token,
 //!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope,
-//!                                                                   not_permitted, 503 auth_unavailable, auth_busy, drain;
-//!                                                                   auth_refused as a server says it
+//!                                                                   503 auth_unavailable, auth_busy, drain; auth_refused as a
+//!                                                                   server says it
+//!  Permission may it hear these channels?                           403 insufficient_scope, not_permitted
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -118,6 +119,7 @@ pub(super) enum Admission {
     Origin(RouteId, PathMatch),
     Form(RouteId, PathMatch),
     Identity(RouteId, Prepared),
+    Permission(RouteId, Prepared, Identity),
     Share(RouteId, Prepared, Identity),
     Target(RouteId, Prepared, Identity),
 }
@@ -150,14 +152,18 @@ impl Admission {
             Admission::Origin(id, found) => origin(request, id, found),
             Admission::Form(id, found) => form(request, id, found),
             Admission::Identity(id, prepared) => match identity(request, id, &prepared) {
-                Ok(client) if request.allowance.is_some() => Ok(Admission::Share(id, prepared, client)),
-                Ok(client) => Ok(Admission::Target(id, prepared, client)),
+                Ok(client) => Ok(Admission::Permission(id, prepared, client)),
                 Err(Unidentified::Refused(objection)) => Err(objection),
                 Err(Unidentified::Asks(inquiry)) => {
                     let page = request.cors(request.route(id)).map(Page::new);
                     let stage = Admission::Identity(id, prepared);
                     return ControlFlow::Break(Run::Waits(Box::new(Waiting { inquiry, stage, route: id, page })));
                 }
+            },
+            Admission::Permission(id, prepared, client) => match permission(request, id, &prepared, &client) {
+                Ok(()) if request.allowance.is_some() => Ok(Admission::Share(id, prepared, client)),
+                Ok(()) => Ok(Admission::Target(id, prepared, client)),
+                Err(objection) => Err(objection),
             },
             Admission::Share(id, prepared, client) => share(request, id, prepared, client),
             Admission::Target(id, prepared, client) => match front::serve(request, id, prepared, client, outbox) {
@@ -266,13 +272,7 @@ fn identity<'r>(
     if route.auth.is_empty() {
         let source = route.target.user().filter(|_| prepared.wants_user());
         let user = source.map(|source| user(request.head, source)).transpose();
-        let client = Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None);
-        // A client of the client protocol may show its token later, and is looked at then.
-        let is_early = matches!(route.target, RouteTarget::Centrifuge(_));
-        if is_early || may_hear(request, route, prepared, &client) {
-            return Ok(client);
-        }
-        return Err(Objection::Route(route, CloseReason::NotPermitted).into());
+        return Ok(Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None));
     }
     let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
     if request.evidence.answer.is_some()
@@ -280,7 +280,7 @@ fn identity<'r>(
     {
         return Err(Objection::Away(route, away).into());
     }
-    prove(request, route, prepared).map_err(|unproven| match unproven {
+    prove(request, route).map_err(|unproven| match unproven {
         Unproven::Denied(denial) => Objection::Denied(route, denial).into(),
         Unproven::Refused(relayed) => {
             let is_stream = prepared.is_stream(request.head) || http::accepts_events(request.head);
@@ -290,19 +290,33 @@ fn identity<'r>(
     })
 }
 
-/// The client, by its token, which has to allow what the client has chosen to hear.
-fn prove(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared) -> Result<Identity, Unproven> {
+/// The client, by its token.
+fn prove(request: &ClientRequest<'_, '_>, route: &Route) -> Result<Identity, Unproven> {
     let Some(check) = &request.check else {
         return Err(Denial { reason: CloseReason::NoToken, refused: None }.into());
     };
-    let proof = check.prove(request.head, route, request.evidence)?;
-    let client = Identity::proven(proof);
-    if may_hear(request, route, prepared, &client) { Ok(client) } else { Err(check.forbid(route).into()) }
+    check.prove(request.head, route, request.evidence).map(Identity::proven)
 }
 
-fn may_hear(request: &ClientRequest<'_, '_>, route: &Route, prepared: &Prepared, client: &Identity) -> bool {
+fn permission<'r>(
+    request: &ClientRequest<'r, '_>,
+    id: RouteId,
+    prepared: &Prepared,
+    client: &Identity,
+) -> Result<(), Objection<'r>> {
+    let route = request.route(id);
+    // A client of the client protocol may show its token later, and is looked at then.
+    if route.auth.is_empty() && matches!(route.target, RouteTarget::Centrifuge(_)) {
+        return Ok(());
+    }
     let rights = Rights::new(request.permissions, client);
-    heard(route, prepared).all(|(channel, is_named)| rights.on_route(Right::Hear, channel, is_named))
+    if heard(route, prepared).all(|(channel, is_named)| rights.on_route(Right::Hear, channel, is_named)) {
+        return Ok(());
+    }
+    Err(match &request.check {
+        Some(check) if !route.auth.is_empty() => Objection::Denied(route, check.forbid(route)),
+        _ => Objection::Route(route, CloseReason::NotPermitted),
+    })
 }
 
 fn share<'r>(

@@ -203,6 +203,7 @@ fn name(admission: &Admission) -> &'static str {
         Admission::Origin(..) => "Origin",
         Admission::Form(..) => "Form",
         Admission::Identity(..) => "Identity",
+        Admission::Permission(..) => "Permission",
         Admission::Share(..) => "Share",
         Admission::Target(..) => "Target",
     }

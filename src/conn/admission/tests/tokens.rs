@@ -152,7 +152,7 @@ fn a_channel_that_the_client_chooses_has_to_be_among_those_of_its_token() {
     for (target, lines, expected) in KINDS {
         let has_channel = ["events", "ws", "cf"].iter().any(|kind| target.contains(kind));
         let elsewhere = target.replace("/1", "/2");
-        let outcome = if has_channel { ("Identity", "403") } else { ("Target", expected) };
+        let outcome = if has_channel { ("Permission", "403") } else { ("Target", expected) };
         for token in
             [token("jti", json!("1")), token("channels", Value::Null), token("channels", json!(["a", "e.*.b"]))]
         {
