@@ -248,7 +248,7 @@ impl Worker {
             Destination::Conn { id, .. } if self.mesh.is_shard(id.place()) => {
                 self.send(id.place(), Mail::ToConn { key: id.key(), publish: Box::new(publish) })
             }
-            Destination::Request(place) if self.mesh.is_shard(place) => {
+            Destination::Request(place) | Destination::Decision(place) if self.mesh.is_shard(place) => {
                 self.send(place, Mail::Publish(Box::new(publish)))
             }
             Destination::Revoke => self.send(self.speaker(), Mail::Publish(Box::new(publish))),

@@ -51,12 +51,14 @@ fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Tick;
     use crate::conn::admission::request::Called;
     use crate::conn::admission::request::{Arrival, Naming};
+    use crate::conn::rights::RightRules;
     use crate::conn::route::{ProxyRoute, RouteTarget};
     use crate::conn::routes::Routes;
+    use crate::conn::settings::Settings;
     use crate::proto::http::next_head;
-    use crate::proto::permission::Permissions;
     use crate::proto::upstream::UpstreamId;
 
     fn of(upstream: &UpstreamRule, target: &str, lines: &str, client: &str) -> Affinity {
@@ -65,6 +67,7 @@ mod tests {
         let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
         let mut input = &mut bytes[..];
         let head = next_head(&mut input).unwrap().unwrap();
+        let settings = Settings::default();
         let arrival = Arrival {
             node: None,
             called: Called::default(),
@@ -73,7 +76,7 @@ mod tests {
             allowance: None,
             check: None,
             evidence: Default::default(),
-            permissions: &Permissions::default(),
+            rules: RightRules::of(&settings, &[], Tick::ZERO),
         };
         let request = ClientRequest::new(&head, arrival, &routes, None);
         let (_, route) = routes.iter().next().unwrap();

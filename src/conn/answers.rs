@@ -189,11 +189,16 @@ pub fn revocation_done(
     }
 }
 
-/// The answer to a request that waits in its admission. False if none waits.
+/// The answer to a request that waits in its admission, or to a command that waits for the application. False if none waits.
 pub fn checked(conn: &mut Conn, answer: InquiryAnswer) -> bool {
-    let Phase::Http(http) = &mut conn.session.phase else { return false };
-    let HttpState::Checking(checking) = &mut http.state else { return false };
-    let is_awaited = !checking.is_answered();
-    checking.answer(answer);
-    is_awaited
+    match (&mut conn.session.phase, answer) {
+        (Phase::Http(http), answer) => {
+            let HttpState::Checking(checking) = &mut http.state else { return false };
+            let is_awaited = !checking.is_answered();
+            checking.answer(answer);
+            is_awaited
+        }
+        (Phase::Centrifuge(centrifuge), InquiryAnswer::Decided(decided)) => centrifuge.asked.answer(decided),
+        _ => false,
+    }
 }

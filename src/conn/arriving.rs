@@ -34,7 +34,9 @@ impl Session {
                 _ => 0,
             },
             Phase::WebSocket(_, websocket) => websocket.arriving_bytes(),
-            Phase::Centrifuge(centrifuge) => centrifuge.websocket.arriving_bytes() + centrifuge.unread().capacity(),
+            Phase::Centrifuge(centrifuge) => {
+                centrifuge.websocket.arriving_bytes() + centrifuge.unread().capacity() + centrifuge.asked.bytes()
+            }
             Phase::EventStream(..) | Phase::Worker(_) | Phase::Upstream(_) | Phase::Tunnel(_) | Phase::Over => 0,
         }
     }

@@ -404,7 +404,7 @@ impl<'s> CredentialCheck<'s> {
         match unproven {
             Unproven::Denied(denial) => denial.refused.map_or(TokenRefusal::Unsettled, |(_, refused)| refused),
             // Servers are asked about requests, not about tokens.
-            Unproven::Refused(_) | Unproven::Asks(Inquiry::Forward(_)) => TokenRefusal::Missing,
+            Unproven::Refused(_) | Unproven::Asks(Inquiry::Forward(_) | Inquiry::Rights(_)) => TokenRefusal::Missing,
             Unproven::Asks(Inquiry::Keys(auth)) => {
                 self.proofs.with(|verified| verified.key_sets.want(auth));
                 TokenRefusal::Unsettled

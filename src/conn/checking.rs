@@ -9,7 +9,10 @@
 //! The answer comes in bounded time, whatever happens elsewhere; the connection's own deadline is behind that. A
 //! client that goes away ends the wait with its connection.
 
+use std::mem;
+
 use super::admission::Admission;
+use super::decisions::DecidedRight;
 use super::forward_auth::{ForwardAuth, ForwardVerdict};
 use super::inquiry::InquiryAnswer;
 use super::origins::Page;
@@ -24,6 +27,8 @@ pub(super) struct Checking {
     /// The stage that asks.
     stage: Admission,
     answer: Option<InquiryAnswer>,
+    /// Decisions for which the request has waited before: the answer has them, too.
+    pub(super) decided: Vec<DecidedRight>,
     /// A server is asked.
     pub(super) forward: Option<Box<ForwardCheck>>,
     /// For the last words of a connection that ends before the answer.
@@ -35,7 +40,16 @@ pub(super) struct Checking {
 
 impl Checking {
     pub(super) fn new(stage: Admission, to: ReplyTo, page: Option<Page>) -> Checking {
-        Checking { head: Box::default(), stage, answer: None, forward: None, to, page, is_last: false }
+        Checking {
+            head: Box::default(),
+            stage,
+            answer: None,
+            decided: Vec::new(),
+            forward: None,
+            to,
+            page,
+            is_last: false,
+        }
     }
 
     /// Keeps the raw head.
@@ -49,6 +63,10 @@ impl Checking {
 
     /// The answer is there: the request goes on when its connection is driven next.
     pub(super) fn answer(&mut self, answer: InquiryAnswer) {
+        let answer = match answer {
+            InquiryAnswer::Decided(decided) => InquiryAnswer::Decided([mem::take(&mut self.decided), decided].concat()),
+            other => other,
+        };
         (self.answer, self.forward) = (Some(answer), None);
     }
 

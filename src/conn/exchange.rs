@@ -26,6 +26,7 @@ use super::passed::PassedFields;
 use super::peer::retry_after_s;
 use super::proxying::{PageRule, ProxyStep, Proxying};
 use super::quota::{Allowance, CountedStream};
+use super::rights::RightRules;
 use super::route::{AuthId, Route, RouteTarget};
 use super::session::{Phase, Session};
 use super::settings::{Readiness, Settings};
@@ -156,6 +157,7 @@ impl Exchange<'_> {
     fn wait<'a>(&mut self, request: &ClientRequest<'_, '_>, waiting: Waiting) -> Option<Step<'a>> {
         let Waiting { inquiry, stage, route, page } = waiting;
         let mut checking = Checking::new(stage, request.head.reply_to(), page);
+        checking.decided = request.evidence.answer.map_or(&[][..], InquiryAnswer::decided).to_vec();
         if let Inquiry::Forward(auth) = inquiry {
             match self.begin_check(request, (auth, route)) {
                 Ok(check) => checking.forward = Some(Box::new(check)),
@@ -191,7 +193,7 @@ impl Exchange<'_> {
             allowance,
             check: settings.check(),
             evidence: Evidence { answer, certificate: certificate.as_deref() },
-            permissions: &settings.generation.permissions,
+            rules: RightRules::of(settings, answer.map_or(&[], InquiryAnswer::decided), now),
         };
         let turned_away = self.turned_away();
         let request = ClientRequest::new(head, arrival, &settings.generation.routes, turned_away);

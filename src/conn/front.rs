@@ -15,7 +15,7 @@ use super::accept::Accepting;
 use super::admission::request::ClientRequest;
 use super::origins::Page;
 use super::outbox::Outbox;
-use super::rights::Rights;
+use super::rights::{RightVerdict, Rights};
 use super::route::{ChannelTemplate, PathMatch, Route, RouteTarget};
 use super::{Identity, Refused};
 use crate::base::{RequestId, RouteId};
@@ -139,9 +139,9 @@ pub(super) fn prepare(
     }
 }
 
-/// The channels that the client will hear, and whether the configuration has the whole name of each: the client has chosen the
-/// others by its path.
-pub(super) fn heard<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterator<Item = (&'p Subject, bool)> {
+/// The channels that the client will hear, and publish to, and whether the configuration has the whole name of each: the client has
+/// chosen the others by its path.
+pub(super) fn used<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterator<Item = (Right, &'p Subject, bool)> {
     let (templates, channels): (&[ChannelTemplate], &[Subject]) = match (&route.target, prepared) {
         (RouteTarget::Sse { channels: templates, .. }, Prepared::EventStream { channels, .. }) => (templates, channels),
         (RouteTarget::WebSocket(target), Prepared::WebSocket { channel, .. }) => {
@@ -150,7 +150,10 @@ pub(super) fn heard<'p>(route: &'p Route, prepared: &'p Prepared) -> impl Iterat
         (RouteTarget::Centrifuge(target), Prepared::Centrifuge { channels, .. }) => (&target.server_side, channels),
         _ => (&[], &[]),
     };
-    templates.iter().zip(channels).map(|(template, channel)| (channel, is_named(template)))
+    let publishes = matches!(prepared, Prepared::WebSocket { publish: true, .. });
+    let rights: &[Right] = if publishes { &[Right::Hear, Right::Publish] } else { &[Right::Hear] };
+    let channels = templates.iter().zip(channels).map(|(template, channel)| (channel, is_named(template)));
+    channels.flat_map(|(channel, is_named)| rights.iter().map(move |right| (*right, channel, is_named)))
 }
 
 /// Whether the configuration has the whole name of a channel.
@@ -193,8 +196,11 @@ pub(super) fn serve(
             let (subprotocol, answered) = choose(&target.subprotocols, head, request.takes_subprotocols(route));
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), answered));
             let is_named = target.channel.as_ref().is_some_and(is_named);
-            let rights = Rights::new(request.permissions, &client);
-            let may_publish = |channel: &Subject| publish && rights.on_route(Right::Publish, channel, is_named);
+            let rights = Rights::new(request.rules, &client);
+            // What the application decides is known: the stage `Permission` has waited for it.
+            let may_publish = |channel: &Subject| {
+                publish && rights.on_route(Right::Publish, channel, is_named) == RightVerdict::Allowed
+            };
             let channel_to = channel.clone().filter(may_publish);
             let identity = client.publishing_to(channel_to);
             Ok(AdmissionOutcome::WebSocket { route: id, identity, channel, subprotocol })

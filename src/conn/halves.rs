@@ -74,7 +74,7 @@ pub fn leave_unclear(conn: &mut Conn) {
     judge(conn, ForwardVerdict::Unclear);
 }
 
-/// Whether it waits for the server of its request, or for its admission.
+/// Whether it waits for the server of its request, for its admission, or for a decision about its command.
 pub fn awaits_server(session: &Session) -> bool {
     match &session.phase {
         Phase::Http(http) => match &http.state {
@@ -82,6 +82,7 @@ pub fn awaits_server(session: &Session) -> bool {
             HttpState::Checking(checking) => !checking.is_answered(),
             _ => false,
         },
+        Phase::Centrifuge(centrifuge) => centrifuge.asked.is_open(),
         _ => false,
     }
 }

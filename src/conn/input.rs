@@ -120,7 +120,7 @@ impl Session {
     ) -> Result<Option<Step<'a>>, CloseReason> {
         let Phase::Centrifuge(centrifuge) = &mut self.phase else { return Ok(None) };
         let RouteTarget::Centrifuge(target) = &settings.generation.routes[self.route].target else { return Ok(None) };
-        let around = Surroundings { address, target, settings, now };
+        let around = Surroundings { address, target, settings, now, answers: &[] };
         let heard = centrifuge.next(input, &around, &mut link.outbox)?;
         if heard.is_none() {
             let until = now + settings.generation.message_timeout;

@@ -51,6 +51,7 @@ pub mod certified;
 mod checking;
 mod client;
 mod collect;
+pub mod decisions;
 mod ending;
 pub mod ends;
 mod events;

@@ -153,10 +153,10 @@ impl Session {
 
     // --- what it has said --------------------------------------------------------------------------------------------
 
-    /// Whether unread commands lie outside the input.
+    /// Whether unread commands lie outside the input, or one goes on that has waited for an answer.
     pub fn has_unread(&self) -> bool {
         match &self.phase {
-            Phase::Centrifuge(centrifuge) => centrifuge.unread().is_apart(),
+            Phase::Centrifuge(centrifuge) => centrifuge.unread().is_apart() || centrifuge.asked.is_answered(),
             Phase::Http(http) => http.has_unread(),
             Phase::Upstream(upstream) => upstream.has_unread(),
             _ => false,
@@ -196,7 +196,8 @@ impl Session {
     /// being confirmed, but not while an answer is awaited.
     pub fn may_go_on(&self) -> bool {
         let Phase::Centrifuge(centrifuge) = &self.phase else { return false };
-        !centrifuge.unread().is_empty() && !centrifuge.is_busy() && !self.is_parked && !self.is_resting
+        let has_command = centrifuge.asked.is_answered() || !centrifuge.unread().is_empty();
+        has_command && !centrifuge.is_busy() && !self.is_parked && !self.is_resting
     }
 
     /// A worker's PING waits for its earlier publications.

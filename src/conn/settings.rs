@@ -6,6 +6,7 @@
 //!  Generation   what one configuration says: routes, rules, bounds, waits     shared by all shards, never changed: replaced
 //!  Readiness    how far this shard has gone away
 //!  Proofs       the tokens that this shard has verified
+//!  Decisions    the application's decisions that this shard remembers
 //!  AccessLines  the access log of this shard: requests in hand, and lines to be written
 //! ```
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use super::access::lines::{AccessLines, AccessRule};
 use super::admin::tokens::AdminTokens;
 use super::auth::{Auths, CredentialCheck, Proofs};
+use super::decisions::{Decider, Decisions};
 use super::hosts::Hosts;
 use super::quota::Quotas;
 use super::route::{Route, RouteTarget};
@@ -38,6 +40,7 @@ pub struct Settings {
     pub generation: Arc<Generation>,
     pub readiness: Readiness,
     pub proofs: Proofs,
+    pub decisions: Decisions,
     pub access: AccessLines,
 }
 
@@ -74,6 +77,8 @@ pub struct Generation {
     pub admin_hosts: Hosts,
     /// The rights of clients to channels.
     pub permissions: Permissions,
+    /// By id: the parts of the application that permissions ask.
+    pub deciders: Box<[Decider]>,
     /// Empty: any peer that connects may do everything.
     pub admin_tokens: AdminTokens,
     /// The same for client listeners, by listener id. A listener with `None`, or without an entry, answers for any
@@ -249,6 +254,7 @@ impl Default for Generation {
             admin_hosts: Hosts::default(),
             admin_tokens: AdminTokens::default(),
             permissions: Permissions::default(),
+            deciders: Box::default(),
             front_hosts: Vec::new(),
             trust: TrustedProxies::default(),
             auths: Auths::default(),

@@ -34,6 +34,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
     let upstreams = config.upstreams.iter().map(|upstream| upstream.bytes_at_most(shards)).fold(0, u64::saturating_add);
     let watched = outbound::watched(&config.upstreams) as u64;
     let checking = if config.auths.is_empty() { 0 } else { shards as u64 };
+    let deciding = if config.deciders.is_empty() { 0 } else { shards as u64 };
     let logged = if config.access_log.is_some() { connections } else { 0 };
     let config = &config.limits;
     // A sum that the shards share.
@@ -89,6 +90,7 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
         },
         per("names and probes", watched, "servers", limits::WATCHED_SERVER_BYTES, ", each with a name or with health"),
         per("remembered tokens", checking, "shards", limits::PROOFS_MEMORY_BYTES, ", if there is an [[auth]]"),
+        per("decisions", deciding, "shards", limits::DECISIONS_MEMORY_BYTES, ", if a [[permission]] asks"),
         per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
         per("access log", logged, "connections", limits::ACCESS_LOG_ENTRY_BYTES, ", if there is an [access_log]"),
         per("lines for its writer", u64::from(logged > 0), "writer", limits::MAILBOX_BYTES as u64, ", if it hangs"),

@@ -64,3 +64,19 @@ pub const ADMIN_TOKENS_MAX: usize = 64;
 pub const PERMISSIONS_MAX: usize = 256;
 /// Claims, and conditions, that all of them name: a proof has a bit for each condition.
 pub const PERMISSION_NAMES_MAX: usize = 64;
+/// How long a decision of the application is remembered (configurable as `permission.ask.cache_s`), and the most that its answer
+/// may say: long enough for a client that reconnects, and a right that is taken away ends soon.
+pub const DECISION_KEPT: Duration = Duration::from_secs(10);
+pub const DECISION_KEPT_MAX: Duration = Duration::from_secs(3_600);
+/// How long a client waits for a decision (configurable as `permission.ask.timeout_ms`).
+pub const DECISION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Decisions that a shard remembers; the one that was used least recently goes.
+pub const DECISIONS_MAX: usize = 8_192;
+/// Memory of a shard for them: two names of 255 bytes at most, and an entry of the list with its place in the table.
+pub const DECISIONS_MEMORY_BYTES: u64 = (DECISIONS_MAX * (2 * 255 + 200)) as u64;
+/// Different decisions that a shard waits for at the same time: as many as one service answers in a second.
+pub const DECISIONS_OPEN_MAX: usize = 4_096;
+/// Deciders of a configuration: each `ask` that differs.
+pub const DECIDERS_MAX: usize = 64;
+/// Longest answer of a decider: a few words of JSON.
+pub const DECISION_BYTES_MAX: usize = 4 * 1024;

@@ -15,6 +15,7 @@
 //! no asks. A shard that sends too many asks finds the queue full, and stops reading from its publishers.
 
 pub mod acks;
+pub mod decisions;
 pub mod drain;
 pub mod keys;
 pub mod log;
@@ -39,6 +40,7 @@ use crate::proto::event::{Message, Position};
 use crate::proto::subject::Subject;
 
 use acks::AckMail;
+use decisions::DecisionMail;
 use drain::DrainMail;
 use keys::KeyMail;
 use log::LogMail;
@@ -87,6 +89,8 @@ pub enum Mail {
     Revocations(RevocationMail),
     /// Letters about the keys of issuers.
     Keys(KeyMail),
+    /// Letters about decisions of the application.
+    Decisions(DecisionMail),
     /// Letters about the drain.
     Drain(DrainMail),
     /// Lines of the access log, for their writer.
@@ -242,6 +246,7 @@ impl Mail {
             Mail::Upstreams(mail) => mail.lane(),
             Mail::Revocations(mail) => mail.lane(),
             Mail::Keys(mail) => mail.lane(),
+            Mail::Decisions(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
             Mail::Log(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {

@@ -80,6 +80,7 @@ reasons! {
     AuthUnavailable       "auth_unavailable"       Gateway  1013  503   Warn   "the proof of a client cannot be checked now; try again later";
     AuthRefused           "auth_refused"           Peer     1008  403   Debug  "the server that decides about clients has refused this one";
     AuthBusy              "auth_busy"              Gateway  1013  503   Warn   "too many requests wait for the check of their proof; try again later";
+    Undecided             "undecided"              Gateway  1013  503   Warn   "the application has not decided whether this client may do that; try again later";
     NotPermitted          "not_permitted"          Peer     1008  403   Debug  "this client may not do that with this channel";
     BadUser               "bad_user"               Peer     1008  400   Debug  "the name of the user is empty, too long, or has control characters";
     TooManyConnections    "too_many_connections"   Gateway  1013  503   Warn   "too many connections; try again later";

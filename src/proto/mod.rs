@@ -12,7 +12,7 @@
 //!  user     one of the application's   reserved  names of the gateway's own
 //!  networks  sets of IP addresses          proxy_header  a load balancer's word about its client
 //!  pace     rates, in one number each     upstream  groups of servers, and what chooses one of them
-//!  access   lines of the access log
+//!  access   lines of the access log                 authorize  questions to the application about clients
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -21,6 +21,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod access;
+pub mod authorize;
 pub mod bus;
 pub mod centrifuge;
 pub mod channel;

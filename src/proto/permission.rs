@@ -6,6 +6,7 @@
 //!  news.>          covers news.>      and is for every client, or those whose token has what the rule requires
 //!
 //!  channel --Permissions::ruling--> Unruled: no rule covers it | Allowed: a rule is for the client, and allows that | Denied
+//!                                   Asks: the only rules that allow it have a decider, and the first of them is to be asked
 //! ```
 //!
 //! A rule that covers a channel denies to all others what no rule allows them. Values of claims are names: each is one token of a
@@ -19,7 +20,7 @@ use super::token::Proof;
 use super::user::User;
 
 /// A use of a channel by a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
     /// Subscribe, and receive what was missed meanwhile.
     Hear,
@@ -59,7 +60,13 @@ pub enum Ruling {
     Unruled,
     Allowed,
     Denied,
+    /// This decider says whether.
+    Asks(DeciderId),
 }
+
+/// The index of a decider among those of the configuration: the workers of a service, or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeciderId(pub u8);
 
 /// A claim and the value that it must have.
 type Condition = (Box<str>, Box<str>);
@@ -79,6 +86,7 @@ struct Permission {
     channels: Vec<PermissionPattern>,
     rights: u8,
     condition: Option<usize>,
+    decider: Option<DeciderId>,
 }
 
 /// One text of `channels`.
@@ -102,6 +110,8 @@ pub struct PermissionText {
     pub channels: Vec<String>,
     pub rights: Vec<Right>,
     pub required: Vec<(String, String)>,
+    /// Allows nothing by itself: this decider is asked.
+    pub decider: Option<DeciderId>,
 }
 
 /// The text is no pattern of channels with names in braces.
@@ -142,6 +152,7 @@ impl Permissions {
             channels: text.channels.iter().map(|text| self.pattern(text)).collect::<Result<_, _>>()?,
             rights: text.rights.iter().fold(0, |bits, right| bits | right.bit()),
             condition,
+            decider: text.decider,
         })
     }
 
@@ -178,7 +189,7 @@ impl Permissions {
 
     /// Whether the client may do that.
     pub fn ruling(&self, right: Right, user: Option<&User>, proof: Option<&Proof>, channel: &Subject) -> Ruling {
-        let mut is_covered = false;
+        let (mut is_covered, mut decider) = (false, None);
         for rule in &self.rules {
             for pattern in &rule.channels {
                 if !pattern.scope.matches(channel.as_str()) {
@@ -189,11 +200,18 @@ impl Permissions {
                     && rule.condition.is_none_or(|index| proof.is_some_and(|proof| proof.conditions & 1 << index != 0))
                     && pattern.is_for(user, proof, channel)
                 {
-                    return Ruling::Allowed;
+                    match rule.decider {
+                        None => return Ruling::Allowed,
+                        own => decider = decider.or(own),
+                    }
                 }
             }
         }
-        if is_covered { Ruling::Denied } else { Ruling::Unruled }
+        match decider {
+            Some(decider) => Ruling::Asks(decider),
+            None if is_covered => Ruling::Denied,
+            None => Ruling::Unruled,
+        }
     }
 }
 
@@ -237,6 +255,33 @@ mod tests {
             channels: channels.iter().map(|text| (*text).to_owned()).collect(),
             rights: rights.to_vec(),
             required: required.iter().map(|(claim, value)| ((*claim).to_owned(), (*value).to_owned())).collect(),
+            decider: None,
+        }
+    }
+
+    #[test]
+    fn a_decider_is_asked_where_no_rule_allows_it_without() {
+        let asking = |channels: &[&str], rights: &[Right], id| PermissionText {
+            decider: Some(DeciderId(id)),
+            ..rule(channels, rights, &[])
+        };
+        let rules = [
+            asking(&["room.{user}.>"], &[Right::Hear], 0),
+            asking(&["room.>"], &[Right::Hear, Right::Publish], 1),
+            rule(&["room.lobby.>"], &[Right::Hear], &[]),
+        ];
+        let permissions = Permissions::new(&rules).unwrap();
+        for (right, channel, expected) in [
+            (Right::Hear, "room.ann.1", Ruling::Asks(DeciderId(0))),
+            (Right::Hear, "room.bob.1", Ruling::Asks(DeciderId(1))),
+            (Right::Publish, "room.ann.1", Ruling::Asks(DeciderId(1))),
+            (Right::Hear, "room.lobby.1", Ruling::Allowed),
+            (Right::Publish, "room.lobby.1", Ruling::Asks(DeciderId(1))),
+            (Right::History, "room.lobby.1", Ruling::Denied),
+            (Right::Hear, "news", Ruling::Unruled),
+        ] {
+            let ann = user("ann");
+            assert_eq!(permissions.ruling(right, Some(&ann), None, &subject(channel)), expected, "{right:?} {channel}");
         }
     }
 

@@ -62,6 +62,9 @@ pub struct Census {
     pub expiring: usize,
     /// Requests that wait in their admission.
     pub checking: usize,
+    /// Requests and commands that wait until the application has decided, and what it is asked.
+    pub deciding: usize,
+    pub open_decisions: usize,
     /// Questions to servers whether clients are let in.
     pub server_checks: usize,
     /// Requests and streams whose last line is still to come in the access log.

@@ -84,7 +84,8 @@ impl Core {
                 self.features.services.ask(&mut self.desk, key, Opcode::Text, payload.into());
             }
             CentrifugeStep::Denied => self.desk.counters().closed[CloseReason::NotPermitted as usize].add(1),
-            CentrifugeStep::Answered => {}
+            // `dispatch` has done it.
+            CentrifugeStep::Ask(_) | CentrifugeStep::Answered => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The counters of one shard, and their rendering in the Prometheus text format.
 
 mod auths;
+mod deciders;
 pub(super) mod upstreams;
 
 use std::fmt::Write;
@@ -17,6 +18,7 @@ use crate::proto::replay::GapReason;
 use crate::proto::subject::Subject;
 
 use auths::AuthCounters;
+use deciders::DeciderCounters;
 use upstreams::UpstreamCounters;
 
 use super::services::{self, ServiceFailure, name as service_name};
@@ -40,6 +42,8 @@ macro_rules! counters {
             access: Option<Arc<AccessRule>>,
             /// One entry for each auth of the configuration.
             auths: Box<[AuthCounters]>,
+            /// One entry for each decider of the configuration.
+            deciders: Box<[DeciderCounters]>,
             /// One entry for each upstream of the configuration.
             upstreams: Box<[UpstreamCounters]>,
         }
@@ -52,7 +56,8 @@ macro_rules! counters {
                 let upstreams = settings.generation.upstreams.iter().map(UpstreamCounters::new).collect();
                 let auths = auths::of(&settings.generation.auths);
                 let access = settings.generation.access.clone();
-                Counters { limits, access, auths, upstreams, ..Counters::new(&settings.generation.channels, &services) }
+                let deciders = deciders::of(&settings.generation.deciders);
+                Counters { limits, access, auths, deciders, upstreams, ..Counters::new(&settings.generation.channels, &services) }
             }
 
             fn new(rules: &Rules, services: &[Subject]) -> Counters {
@@ -65,6 +70,7 @@ macro_rules! counters {
                     limits: None,
                     access: None,
                     auths: Box::default(),
+                    deciders: Box::default(),
                     upstreams: Box::default(),
                 }
             }
@@ -112,6 +118,7 @@ counters! {
     questions_gone: counter "questions_gone_total", "Questions whose clients left without an answer.";
     questions_late: counter "questions_late_total", "Questions that nobody answered in time.";
     answers_stray: counter "answers_stray_total", "Clients' answers to nothing, or that came too late.";
+    decisions_open: gauge "decisions_open", "Decisions of the application about clients that are waited for.";
     unacked: gauge "unacked", "Messages that their clients have not acknowledged yet.";
     unacked_acknowledged: counter "unacked_acknowledged_total", "Messages with Tg-Ack that a client has acknowledged.";
     unacked_expired: counter "unacked_expired_total", "Messages with Tg-Ack that nobody has acknowledged in time.";
@@ -241,6 +248,7 @@ pub fn render<'a>(shards: impl Iterator<Item = &'a Counters> + Clone, rules: &Ru
     render_limits(&mut text, shards.clone());
     render_access_log(&mut text, shards.clone());
     auths::render(&mut text, shards.clone());
+    deciders::render(&mut text, shards.clone());
     upstreams::render(&mut text, shards);
     text
 }

@@ -61,12 +61,17 @@ impl Core {
             Destination::Request(place) if place == self.desk.place => {
                 self.features.requests.answer(&mut self.desk, &publish)
             }
-            Destination::Request(place) if self.desk.post.mesh().is_shard(place) => {
+            Destination::Decision(place) if place == self.desk.place => {
+                self.features.asking.answer(&mut self.desk, &publish)
+            }
+            Destination::Request(place) | Destination::Decision(place) if self.desk.post.mesh().is_shard(place) => {
                 self.desk.send_on(publish.from, place, Mail::Publish(Box::new(publish)));
             }
             Destination::Conn { .. }
             | Destination::Reply(_)
             | Destination::Request(_)
+            | Destination::Decision(_)
+            | Destination::Authorize
             | Destination::Nowhere
             | Destination::Unknown => self.desk.tell_nobody_there(&publish),
             Destination::Service => {
@@ -133,6 +138,9 @@ impl Core {
             Destination::Event(_) => self.publish_for_clients(publish),
             Destination::Request(place) if place == self.desk.place => {
                 self.features.requests.answer(&mut self.desk, &publish)
+            }
+            Destination::Decision(place) if place == self.desk.place => {
+                self.features.asking.answer(&mut self.desk, &publish)
             }
             Destination::Presence => self.features.presence.answer_worker(&mut self.desk, publish),
             Destination::Reply(_) | Destination::Revoke => self.publish(publish),

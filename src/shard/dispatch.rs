@@ -1,6 +1,7 @@
 //! From step to effect: the gateway's table of contents.
 
 use crate::base::Key;
+use crate::conn::centrifuge::CentrifugeStep;
 use crate::conn::inquiry::Inquiry;
 use crate::conn::proxying::ProxyStep;
 use crate::conn::route::{RouteTarget, WebSocketRoute};
@@ -48,6 +49,9 @@ impl Core {
                     self.end(key, CloseReason::Drain);
                 }
             }
+            Step::Centrifuge(CentrifugeStep::Ask(rights)) | Step::Check(Inquiry::Rights(rights)) => {
+                self.features.asking.ask(&mut self.desk, key, rights);
+            }
             Step::Message(_) | Step::Centrifuge(_) if !self.features.limiter.takes_message(&mut self.desk, key) => {}
             Step::Proxy(ProxyStep::Frames(Frames { is_message: true, .. }))
                 if !self.features.limiter.takes_message(&mut self.desk, key) => {}
@@ -59,11 +63,7 @@ impl Core {
             Step::Worker(WorkerStep::Ping) => self.features.order.ping(&mut self.desk, key),
             Step::Worker(WorkerStep::Unsubscribe(sub)) => self.withdraw(sub),
             Step::Worker(WorkerStep::Publish(publish)) => self.worker_message(key, publish),
-            Step::Worker(WorkerStep::Unroutable { reply }) => {
-                self.desk.counters().received.add(1);
-                self.desk.counters().unroutable.add(1);
-                reply.into_iter().for_each(|reply| self.no_responders(key, &reply));
-            }
+            Step::Worker(WorkerStep::Unroutable { reply }) => unroutable(self, key, reply.as_ref()),
             Step::Publish(message) => self.admin_message(key, message),
             Step::Operate(operation) => operations::operate(self, key, *operation),
             Step::History { tag, channel, since, bounds } => {
@@ -265,4 +265,11 @@ impl Core {
     pub(super) fn answer(&mut self, key: Key, content_type: &str, body: &[u8]) {
         self.desk.answer(key, |conn, settings, now| conn.answer(content_type, body, settings, now));
     }
+}
+
+/// A worker has published where no message leads.
+fn unroutable(core: &mut Core, key: Key, reply: Option<&Subject>) {
+    core.desk.counters().received.add(1);
+    core.desk.counters().unroutable.add(1);
+    reply.into_iter().for_each(|reply| core.no_responders(key, reply));
 }

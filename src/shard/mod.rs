@@ -376,6 +376,7 @@ impl Core {
         counters.histories.set(channels as u64);
         counters.history_bytes.set(bytes as u64);
         counters.measure_auths(&self.desk.settings.proofs);
+        counters.measure_deciders(&self.desk.settings.decisions);
         self.features.measure(counters);
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod arriving;
+mod asking;
 mod budget;
 mod burst;
 mod centrifuge;

@@ -20,7 +20,8 @@
 //!             (it may wait for the answer)                         bad_user, malformed_request, 403 insufficient_scope,
 //!                                                                   503 auth_unavailable, auth_busy, drain; auth_refused as a
 //!                                                                   server says it
-//!  Permission may it hear these channels?                           403 insufficient_scope, not_permitted
+//!  Permission may it hear these channels, and publish there?         403 insufficient_scope, not_permitted, 503 undecided, drain
+//!             (it may wait for the answer)
 //!  Share      is it within the limits of its user, and may one      429 request_limit, connection_limit; a stream of events
 //!             more stream be open?                                  as above
 //!  Target     can what is asked for be begun?                       400 unnameable, malformed_request
@@ -45,8 +46,7 @@
 //! # What waiting asks of a stage
 //!
 //! A stage may need an answer from elsewhere: `Identity` asks whether an issuer has published another key, or whether a
-//! server lets the client in. The head borrows
-//! from bytes that the driver lends for one call, so a stage that waits gives it up: the run ends with
+//! server lets the client in; `Permission` asks what the application allows. The head borrows from bytes that the driver lends for one call, so a stage that waits gives it up: the run ends with
 //! [`Waiting`], which has the inquiry and the [`Admission`] to go on with. The connection keeps the head's raw bytes
 //! (`conn::checking`), takes nothing else off its input, and sets a deadline. When the answer is there, the head is parsed
 //! again, a new [`ClientRequest`] is made of it, which has the answer, and [`Admission::run`] goes on at the same stage. So:
@@ -55,7 +55,8 @@
 //!   variant has it as a value: an id, an owned name. What the head says needs no place there: it can be read again.
 //! - **Before its outcome a run has changed nothing**, so nothing is undone if the connection ends during the wait. (What a
 //!   request has taken of a rate is taken. The count of streams changes in `Share`, behind which no stage may wait.)
-//! - **A stage waits once.** With an answer it goes on or objects.
+//! - **A stage waits once.** With an answer it goes on or objects. (`Permission` waits again for a decision that was remembered and
+//!   is over meanwhile; it keeps those for which it has waited.)
 //! - **A stage that has been passed is not asked again.** A drain may have begun meanwhile, and another configuration may hold:
 //!   [`ClientRequest`] has those of the moment, and a [`RouteId`] keeps its meaning. The stage that has waited looks whether
 //!   anything new is still begun.
@@ -72,15 +73,17 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::front::{self, AdmissionOutcome, Prepared, heard};
+use super::front::{self, AdmissionOutcome, Prepared, used};
 use super::outbox::Outbox;
-use super::rights::Rights;
+use super::rights::{RightVerdict, Rights};
 use super::route::{PathMatch, Route, RouteTarget, UserField};
 use crate::base::RouteId;
 use crate::conn::Identity;
 use crate::conn::auth::{Denial, Unproven};
 use crate::conn::inquiry::Inquiry;
 use crate::conn::origins::Page;
+use crate::conn::turned_away::TurnedAway;
+use crate::limits::AUTH_RETRY;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
 use crate::proto::permission::Right;
@@ -153,17 +156,19 @@ impl Admission {
             Admission::Form(id, found) => form(request, id, found),
             Admission::Identity(id, prepared) => match identity(request, id, &prepared) {
                 Ok(client) => Ok(Admission::Permission(id, prepared, client)),
-                Err(Unidentified::Refused(objection)) => Err(objection),
-                Err(Unidentified::Asks(inquiry)) => {
-                    let page = request.cors(request.route(id)).map(Page::new);
-                    let stage = Admission::Identity(id, prepared);
-                    return ControlFlow::Break(Run::Waits(Box::new(Waiting { inquiry, stage, route: id, page })));
+                Err(Unsettled::Refused(objection)) => Err(objection),
+                Err(Unsettled::Asks(inquiry)) => {
+                    return ControlFlow::Break(waiting(request, id, inquiry, Admission::Identity(id, prepared)));
                 }
             },
             Admission::Permission(id, prepared, client) => match permission(request, id, &prepared, &client) {
                 Ok(()) if request.allowance.is_some() => Ok(Admission::Share(id, prepared, client)),
                 Ok(()) => Ok(Admission::Target(id, prepared, client)),
-                Err(objection) => Err(objection),
+                Err(Unsettled::Refused(objection)) => Err(objection),
+                Err(Unsettled::Asks(inquiry)) => {
+                    let stage = Admission::Permission(id, prepared, client);
+                    return ControlFlow::Break(waiting(request, id, inquiry, stage));
+                }
             },
             Admission::Share(id, prepared, client) => share(request, id, prepared, client),
             Admission::Target(id, prepared, client) => match front::serve(request, id, prepared, client, outbox) {
@@ -180,6 +185,12 @@ impl Admission {
             Err(objection) => ControlFlow::Break(Run::Over(objection.within_limits(request).answer(request, outbox))),
         }
     }
+}
+
+/// The request waits for the answer to this, and goes on with this stage.
+fn waiting(request: &ClientRequest<'_, '_>, id: RouteId, inquiry: Inquiry, stage: Admission) -> Run {
+    let page = request.cors(request.route(id)).map(Page::new);
+    Run::Waits(Box::new(Waiting { inquiry, stage, route: id, page }))
 }
 
 fn host<'r>(request: &ClientRequest<'r, '_>) -> Result<Admission, Objection<'r>> {
@@ -251,43 +262,48 @@ fn form<'r>(request: &ClientRequest<'r, '_>, id: RouteId, found: PathMatch) -> R
     prepared.map(|prepared| Admission::Identity(id, prepared)).map_err(|reason| Objection::Route(route, reason))
 }
 
-/// Why the client is not known, or not yet.
-enum Unidentified<'r> {
+/// Why a stage that may wait is not passed, or not yet.
+enum Unsettled<'r> {
     Refused(Objection<'r>),
     Asks(Inquiry),
 }
 
-impl<'r> From<Objection<'r>> for Unidentified<'r> {
-    fn from(objection: Objection<'r>) -> Unidentified<'r> {
-        Unidentified::Refused(objection)
+impl<'r> From<Objection<'r>> for Unsettled<'r> {
+    fn from(objection: Objection<'r>) -> Unsettled<'r> {
+        Unsettled::Refused(objection)
     }
 }
 
-fn identity<'r>(
-    request: &ClientRequest<'r, '_>,
-    id: RouteId,
-    prepared: &Prepared,
-) -> Result<Identity, Unidentified<'r>> {
+fn identity<'r>(request: &ClientRequest<'r, '_>, id: RouteId, prepared: &Prepared) -> Result<Identity, Unsettled<'r>> {
     let route = request.route(id);
     if route.auth.is_empty() {
         let source = route.target.user().filter(|_| prepared.wants_user());
         let user = source.map(|source| user(request.head, source)).transpose();
         return Ok(Identity::new(user.map_err(|reason| Objection::Route(route, reason))?, None));
     }
-    let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
-    if request.evidence.answer.is_some()
-        && let Some(away) = request.turned_away.filter(|away| away.refuses(found, &route.target))
-    {
-        return Err(Objection::Away(route, away).into());
-    }
+    still_begun(request, route, prepared)?;
     prove(request, route).map_err(|unproven| match unproven {
         Unproven::Denied(denial) => Objection::Denied(route, denial).into(),
         Unproven::Refused(relayed) => {
             let is_stream = prepared.is_stream(request.head) || http::accepts_events(request.head);
             Objection::Relayed(route, relayed, is_stream).into()
         }
-        Unproven::Asks(inquiry) => Unidentified::Asks(inquiry),
+        Unproven::Asks(inquiry) => Unsettled::Asks(inquiry),
     })
+}
+
+/// A stage that has waited looks whether anything new is still begun.
+fn still_begun<'r>(
+    request: &ClientRequest<'r, '_>,
+    route: &'r Route,
+    prepared: &Prepared,
+) -> Result<(), Objection<'r>> {
+    let found = if matches!(prepared, Prepared::Result(_)) { PathMatch::Result } else { PathMatch::Itself };
+    let away = request.turned_away.filter(|away| away.refuses(found, &route.target));
+    match away.filter(|_| request.evidence.answer.is_some()) {
+        Some(away) => Err(Objection::Away(route, away)),
+        None => Ok(()),
+    }
 }
 
 /// The client, by its token.
@@ -303,20 +319,40 @@ fn permission<'r>(
     id: RouteId,
     prepared: &Prepared,
     client: &Identity,
-) -> Result<(), Objection<'r>> {
+) -> Result<(), Unsettled<'r>> {
     let route = request.route(id);
     // A client of the client protocol may show its token later, and is looked at then.
     if route.auth.is_empty() && matches!(route.target, RouteTarget::Centrifuge(_)) {
         return Ok(());
     }
-    let rights = Rights::new(request.permissions, client);
-    if heard(route, prepared).all(|(channel, is_named)| rights.on_route(Right::Hear, channel, is_named)) {
+    let rights = Rights::new(request.rules, client);
+    let (mut asked, mut is_unclear) = (Vec::new(), false);
+    for (right, channel, is_named) in used(route, prepared) {
+        match rights.on_route(right, channel, is_named) {
+            RightVerdict::Allowed => {}
+            // It is told when it publishes.
+            RightVerdict::Denied if right == Right::Publish => {}
+            RightVerdict::Denied => return Err(forbidden(request, route).into()),
+            RightVerdict::Unclear => is_unclear = true,
+            RightVerdict::Asks(right) => asked.push(*right),
+        }
+    }
+    if asked.is_empty() && !is_unclear {
         return Ok(());
     }
-    Err(match &request.check {
+    still_begun(request, route, prepared)?;
+    if is_unclear {
+        let away = TurnedAway { reason: CloseReason::Undecided, retry_after_s: AUTH_RETRY.as_secs() as u32 };
+        return Err(Objection::Away(route, away).into());
+    }
+    Err(Unsettled::Asks(Inquiry::Rights(asked)))
+}
+
+fn forbidden<'r>(request: &ClientRequest<'r, '_>, route: &'r Route) -> Objection<'r> {
+    match &request.check {
         Some(check) if !route.auth.is_empty() => Objection::Denied(route, check.forbid(route)),
         _ => Objection::Route(route, CloseReason::NotPermitted),
-    })
+    }
 }
 
 fn share<'r>(

@@ -9,12 +9,12 @@ use crate::conn::auth::{CredentialCheck, Evidence};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::Sender;
 use crate::conn::quota::Allowance;
+use crate::conn::rights::RightRules;
 use crate::conn::route::{Parameters, PathMatch, Route};
 use crate::conn::routes::Routes;
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Cors, Head, TraceContext};
-use crate::proto::permission::Permissions;
 
 /// The gateway as the client has called it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +41,7 @@ pub(in crate::conn) struct Arrival<'s, 'a> {
     pub check: Option<CredentialCheck<'s>>,
     /// The proofs of the client besides the request itself.
     pub evidence: Evidence<'s>,
-    pub permissions: &'s Permissions,
+    pub rules: RightRules<'s>,
 }
 
 /// The facts that a request is named after.
@@ -99,7 +99,7 @@ pub(in crate::conn) struct ClientRequest<'r, 'a> {
     pub allowance: Option<Allowance<'r>>,
     pub check: Option<CredentialCheck<'r>>,
     pub evidence: Evidence<'r>,
-    pub permissions: &'r Permissions,
+    pub rules: RightRules<'r>,
     pub routes: &'r Routes,
     /// The reason why nothing new is begun, if there is one.
     pub turned_away: Option<TurnedAway>,
@@ -137,7 +137,7 @@ impl<'r, 'a> ClientRequest<'r, 'a> {
             allowance: arrival.allowance,
             check: arrival.check,
             evidence: arrival.evidence,
-            permissions: arrival.permissions,
+            rules: arrival.rules,
             routes,
             turned_away,
         }

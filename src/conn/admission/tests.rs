@@ -8,19 +8,20 @@ use proptest::prelude::*;
 
 use super::request::{Arrival, Called, Naming};
 use super::*;
-use crate::base::{Place, RequestId};
+use crate::base::{Place, RequestId, Tick};
 use crate::conn::auth::{Auths, CredentialCheck, Proofs};
 use crate::conn::fixed::{FixedAnswer, FixedField};
 use crate::conn::hosts::Hosts;
 use crate::conn::origins::{Origins, Page};
+use crate::conn::rights::RightRules;
 use crate::conn::route::{
     AcceptRoute, CentrifugeRoute, ChannelTemplate, ProxyRoute, Route, RouteTarget, Service, WebSocketRoute,
 };
 use crate::conn::routes::Routes;
+use crate::conn::settings::Settings;
 use crate::conn::site::{Scheme, Site};
 use crate::conn::turned_away::TurnedAway;
 use crate::proto::http::next_head;
-use crate::proto::permission::Permissions;
 use crate::proto::reserved::headers::{QUERY_HEADER, USER_HEADER};
 use crate::proto::subject::Subject;
 use crate::proto::upstream::UpstreamId;
@@ -31,7 +32,8 @@ struct Gate {
     hosts: Hosts,
     auths: Auths,
     proofs: Proofs,
-    permissions: Permissions,
+    /// Without permissions.
+    settings: Settings,
 }
 
 fn route(methods: &[&str], path: &str, origins: &[&str], target: RouteTarget) -> Route {
@@ -98,7 +100,7 @@ impl Gate {
         ];
         let routes = Routes::new(routes.into_iter().chain(tokens::routes()).collect()).unwrap();
         let hosts = Hosts::new(["gate.example".into()]);
-        Gate { routes, hosts, auths: tokens::auths(), proofs: Proofs::default(), permissions: Permissions::default() }
+        Gate { routes, hosts, auths: tokens::auths(), proofs: Proofs::default(), settings: Settings::default() }
     }
 }
 
@@ -139,7 +141,7 @@ impl Case<'_> {
             allowance: None,
             check: Some(check),
             evidence: Default::default(),
-            permissions: &gate.permissions,
+            rules: RightRules::of(&gate.settings, &[], Tick::ZERO),
         };
         let turned_away = self.away.map(|reason| TurnedAway { reason, retry_after_s: 7 });
         look(&ClientRequest::new(&head, arrival, &gate.routes, turned_away))

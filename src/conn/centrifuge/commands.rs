@@ -13,14 +13,15 @@ use super::{
 use crate::base::Tick;
 use crate::conn::Identity;
 use crate::conn::outbox::Outbox;
-use crate::conn::rights::Rights;
+use crate::conn::rights::{RightRules, RightVerdict, Rights};
 use crate::conn::route::CentrifugeRoute;
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::authorize::AskedRight;
 use crate::proto::bus::HeaderBlock;
 use crate::proto::centrifuge::{
     Code, Command, ConnectRequest, Expiry, HistoryRequest, Nothing, RefreshResult, ReplyBody, Request,
-    SubscribeRequest, SubscribeResult,
+    SubscribeRequest, SubscribeResult, read_command,
 };
 use crate::proto::control;
 use crate::proto::event::Message;
@@ -41,6 +42,8 @@ pub(super) enum CommandRefusal {
     Answer(Code),
     /// The client may not do that with this channel: the same, and it is counted.
     Denied,
+    /// The application is asked first.
+    Asks(Vec<AskedRight>),
     /// The client is disconnected.
     End(CloseReason),
     /// The token is refused, with the consequence for the client.
@@ -71,11 +74,12 @@ impl Centrifuge {
     /// shard.
     pub(super) fn command<'a>(
         &mut self,
-        command: Command<'a>,
+        line: &'a [u8],
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<CentrifugeStep<'a>, CloseReason> {
-        let Command { id, request } = command;
+        let Command { id, request } = read_command(line)?;
+        let pace = self.pace;
         around.spend(&mut self.pace, 1);
         let outcome = match request {
             Request::Connect(connect) => self.connect(id, &connect, around, outbox),
@@ -92,6 +96,12 @@ impl Centrifuge {
             Err(CommandRefusal::Denied) => {
                 reply(outbox, id, &Code::PERMISSION_DENIED.into());
                 Ok(CentrifugeStep::Denied)
+            }
+            // The command is paid for when it is carried out.
+            Err(CommandRefusal::Asks(asked)) => {
+                self.pace = pace;
+                self.asked.wait(line, around.answers);
+                Ok(CentrifugeStep::Ask(asked))
             }
             Err(CommandRefusal::Token(refused, Consequence::End(reason))) => {
                 Ok(CentrifugeStep::TokenRefused { refused, end: Some(reason) })
@@ -177,9 +187,7 @@ impl Centrifuge {
         let client = proof.map(Identity::proven).or(admission.user.map(|user| Identity::new(Some(user), None)));
         let Stage::Greeting { channels, .. } = &mut self.stage else { return Ok(None) };
         let rights = rights(client.as_ref().unwrap_or(&self.identity), around);
-        if !may_be_served(rights, channels, around.target) {
-            return Err(CommandRefusal::Denied);
-        }
+        may_be_served(rights, channels, around.target)?;
         let mut subscriptions = Subscriptions::default();
         let mut opened = Vec::new();
         for channel in channels.drain(..).chain(admission.channels) {
@@ -249,9 +257,15 @@ impl Centrifuge {
                 let ttl = around.admit_to(&mut self.pace, token, user, channel.as_str());
                 ttl.map_err(CommandRefusal::of_subscribe)?
             }
-            _ if rights(&self.identity, around).by_command(Right::Hear, &channel, &around.target.channels) => None,
-            _ => return Err(CommandRefusal::Denied),
+            _ => {
+                permit(rights(&self.identity, around).by_command(Right::Hear, &channel, &around.target.channels))?;
+                None
+            }
         };
+        let has_presence = around.settings.generation.channels.of(&channel).has_presence;
+        let is_watched = has_presence
+            && subscribe.join_leave.unwrap_or(false)
+            && may_watch(rights(&self.identity, around), &channel)?;
         let Some(session) = self.session() else { return Ok(None) };
         let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
         let recovering = since(subscribe);
@@ -264,10 +278,6 @@ impl Centrifuge {
             let answer = SubscribeResult { expiry: Expiry::after(ttl), ..SubscribeResult::default() };
             reply(outbox, id, &ReplyBody::Subscribe(answer));
         }
-        let has_presence = around.settings.generation.channels.of(&channel).has_presence;
-        let is_watched = has_presence
-            && subscribe.join_leave.unwrap_or(false)
-            && rights(&self.identity, around).about(Right::Watch, &channel, || true);
         Ok(Some(CentrifugeStep::Subscribe(ChannelSubscription { tag, channel, since, is_watched })))
     }
 
@@ -324,9 +334,7 @@ impl Centrifuge {
         around: &Surroundings<'_>,
     ) -> Result<Message, CommandRefusal> {
         let subject = channel(name)?;
-        if !rights(&self.identity, around).by_command(Right::Publish, &subject, &around.target.publish_to) {
-            return Err(CommandRefusal::Denied);
-        }
+        permit(rights(&self.identity, around).by_command(Right::Publish, &subject, &around.target.publish_to))?;
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, around.conn_id().text().as_str());
         if let Some(user) = self.identity.user() {
@@ -344,8 +352,12 @@ impl Centrifuge {
         let channel = channel(name)?;
         let is_subscribed = self.session().is_some_and(|session| session.subscriptions.contains(name));
         let rights = rights(&self.identity, around);
-        let is_open = || is_subscribed || rights.by_command(Right::Hear, &channel, &around.target.channels);
-        if rights.about(right, &channel, is_open) { Ok(channel) } else { Err(CommandRefusal::Denied) }
+        let otherwise = || match is_subscribed {
+            true => RightVerdict::Allowed,
+            false => rights.by_command(Right::Hear, &channel, &around.target.channels),
+        };
+        permit(rights.about(right, &channel, otherwise))?;
+        Ok(channel)
     }
 
     fn refresh<'a>(
@@ -452,11 +464,36 @@ fn end(ttl: Option<u64>, now: Tick) -> Option<Tick> {
 }
 
 fn rights<'r>(client: &'r Identity, around: &'r Surroundings<'_>) -> Rights<'r> {
-    Rights::new(&around.settings.generation.permissions, client)
+    Rights::new(RightRules::of(around.settings, around.answers, around.now), client)
 }
 
-/// Whether a client may hear the channels that the route subscribes it to.
-fn may_be_served(rights: Rights<'_>, channels: &[Subject], target: &CentrifugeRoute) -> bool {
-    let mut both = target.server_side.iter().zip(channels);
-    both.all(|(template, channel)| rights.on_route(Right::Hear, channel, template.parameters().next().is_none()))
+fn permit(verdict: RightVerdict) -> Result<(), CommandRefusal> {
+    match verdict {
+        RightVerdict::Allowed => Ok(()),
+        RightVerdict::Denied => Err(CommandRefusal::Denied),
+        RightVerdict::Unclear => Err(Code::UNDECIDED.into()),
+        RightVerdict::Asks(asked) => Err(CommandRefusal::Asks(vec![*asked])),
+    }
+}
+
+/// Whether a subscription has joins and leaves. Without an answer of the application it has none.
+fn may_watch(rights: Rights<'_>, channel: &Subject) -> Result<bool, CommandRefusal> {
+    match rights.about(Right::Watch, channel, || RightVerdict::Allowed) {
+        RightVerdict::Allowed => Ok(true),
+        RightVerdict::Denied | RightVerdict::Unclear => Ok(false),
+        RightVerdict::Asks(asked) => Err(CommandRefusal::Asks(vec![*asked])),
+    }
+}
+
+/// Whether a client may hear the channels that the route subscribes it to. The application is asked about all of them at once.
+fn may_be_served(rights: Rights<'_>, channels: &[Subject], target: &CentrifugeRoute) -> Result<(), CommandRefusal> {
+    let mut asked = Vec::new();
+    for (template, channel) in target.server_side.iter().zip(channels) {
+        match permit(rights.on_route(Right::Hear, channel, template.parameters().next().is_none())) {
+            Ok(()) => {}
+            Err(CommandRefusal::Asks(more)) => asked.extend(more),
+            Err(refused) => return Err(refused),
+        }
+    }
+    if asked.is_empty() { Ok(()) } else { Err(CommandRefusal::Asks(asked)) }
 }

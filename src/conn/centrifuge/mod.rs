@@ -11,6 +11,7 @@
 //! Legal calls: before `connect` only that command; any other is a `BadCommand`. The shard gives the answers that it
 //! owes (to a call, for example) with [`Centrifuge::answered`].
 
+mod asked;
 mod calls;
 mod commands;
 mod pace;
@@ -27,6 +28,7 @@ use std::mem;
 use serde_json::value::RawValue;
 
 use super::Identity;
+use super::decisions::DecidedRight;
 use super::outbox::Outbox;
 use super::route::CentrifugeRoute;
 use super::settings::Settings;
@@ -34,9 +36,9 @@ use super::websocket::{Heard, WebSocket};
 use crate::base::{Address, ConnId, Key, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
+use crate::proto::authorize::AskedRight;
 use crate::proto::centrifuge::{
     self, Code, Data, Nothing, ReplyBody, ReplyError, RpcResult, SubscribeResult, Text, Unsubscribed, line_len,
-    read_command,
 };
 use crate::proto::channel::Rules;
 use crate::proto::event::{Event, Message, Position};
@@ -45,6 +47,7 @@ use crate::proto::subject::Subject;
 use crate::proto::token::TokenRefusal;
 use crate::proto::ws::{Opcode, frame};
 
+use asked::Asked;
 use calls::Calls;
 use pace::Pace;
 use replayed::{Connecting, PendingQuery};
@@ -111,6 +114,8 @@ pub enum CentrifugeStep<'a> {
         command: u32,
         id: Option<u64>,
     },
+    /// Ask the application whether the client may do that, and go on with the decisions ([`Asked::answer`]).
+    Ask(Vec<AskedRight>),
     /// Nothing: the command is answered, because the client may not do what it asks for.
     Denied,
     /// Nothing: the command is answered, or needs no answer.
@@ -136,6 +141,7 @@ impl CentrifugeStep<'_> {
             CentrifugeStep::Publish { number, message } => CentrifugeStep::Publish { number, message },
             CentrifugeStep::TokenRefused { refused, end } => CentrifugeStep::TokenRefused { refused, end },
             CentrifugeStep::Ack { command, id } => CentrifugeStep::Ack { command, id },
+            CentrifugeStep::Ask(asked) => CentrifugeStep::Ask(asked),
             CentrifugeStep::Denied => CentrifugeStep::Denied,
             CentrifugeStep::Answered => CentrifugeStep::Answered,
         }
@@ -160,6 +166,8 @@ pub struct Centrifuge {
     pace: Pace,
     /// The unread commands of a frame: they are taken one by one, and the connection may pause between two of them.
     unread: Unread,
+    /// Taken before them.
+    pub(super) asked: Asked,
 }
 
 enum Stage {
@@ -186,11 +194,14 @@ struct ClientSession {
 }
 
 /// The context of a command.
+#[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     pub address: Address,
     pub target: &'a CentrifugeRoute,
     pub settings: &'a Settings,
     pub now: Tick,
+    /// The decisions of the application for which the command has waited.
+    pub answers: &'a [DecidedRight],
 }
 
 impl Surroundings<'_> {
@@ -209,6 +220,7 @@ impl Centrifuge {
             stage: Stage::Greeting { channels, until },
             pace: Pace::default(),
             unread: Unread::default(),
+            asked: Asked::default(),
         }
     }
 
@@ -245,6 +257,10 @@ impl Centrifuge {
         around: &Surroundings<'_>,
         outbox: &mut Outbox,
     ) -> Result<Option<Heard<CentrifugeStep<'a>>>, CloseReason> {
+        if let Some(asked) = self.asked.take_answered() {
+            let step = self.command(&asked.line, &Surroundings { answers: &asked.answers, ..*around }, outbox)?;
+            return Ok(Some(Heard::Message(step.into_owned())));
+        }
         let limits = &around.settings.generation.websocket;
         while self.unread.is_empty() {
             match unread::next_frame(input, &mut self.websocket, limits, outbox)? {
@@ -257,12 +273,11 @@ impl Centrifuge {
             Unread::Lent(bytes) => {
                 let (line, rest) = take_lent(bytes, input);
                 self.unread = rest;
-                self.command(read_command(line)?, around, outbox)?
+                self.command(line, around, outbox)?
             }
             Unread::Owned { frame, at } => {
                 let len = line_len(&frame[at..]);
-                let command = read_command(&frame[at..at + len])?;
-                let step = self.command(command, around, outbox)?.into_owned();
+                let step = self.command(&frame[at..at + len], around, outbox)?.into_owned();
                 self.unread = Unread::owned(frame, at + len);
                 step
             }
@@ -359,10 +374,12 @@ impl Centrifuge {
         }
     }
 
-    /// Whether the next command has to wait: an answer of a channel's owner is awaited, too many publications are open, or
+    /// Whether the next command has to wait: an answer of a channel's owner or of the application is awaited, too many publications are open, or
     /// the client is faster than it may be.
     pub fn is_busy(&self) -> bool {
-        self.pace.is_resting() || matches!(&self.stage, Stage::Connected(session) if session.is_busy())
+        self.pace.is_resting()
+            || self.asked.is_open()
+            || matches!(&self.stage, Stage::Connected(session) if session.is_busy())
     }
 
     /// The publication `number` has its position: any publication that follows the answer comes later in the channel.

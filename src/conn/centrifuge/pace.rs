@@ -18,7 +18,7 @@ use crate::base::Tick;
 use crate::limits;
 use crate::proto::token::TokenRefusal;
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Pace {
     work: Level,
     refused: Level,
@@ -27,7 +27,7 @@ pub(super) struct Pace {
 }
 
 /// A level that falls with time, by a second each second.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Level {
     empty_at: Tick,
 }

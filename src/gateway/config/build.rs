@@ -38,6 +38,7 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     let mut upstreams = upstreams::all(&mut builder, &top);
     let routes = builder.routes(&top, &mut upstreams);
     let auths = auth::all(&mut builder, &top, &mut upstreams);
+    let (permissions, deciders) = permissions::all(&mut builder, &top);
     let config = Config {
         listeners: builder.listeners(&top),
         tls: builder.tls(&top),
@@ -47,7 +48,8 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
         client_limits: builder.client_limits(&top, &routes),
         routes,
         auths,
-        permissions: permissions::all(&mut builder, &top),
+        permissions,
+        deciders,
         upstreams,
         channels: builder.channels(&top),
         access_log: access_log::read(&mut builder, &top),

@@ -25,6 +25,7 @@ mod auth;
 mod build;
 mod certificates;
 mod client_limits;
+mod deciders;
 mod environment;
 mod error;
 mod form;
@@ -48,6 +49,7 @@ pub use access_log::{AccessLog, LogTarget};
 pub use admin::{Admin, ApiSecret, ApiToken};
 pub use auth::{AuthKey, CertificateRules, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
+pub use deciders::{DeciderBy, DeciderRules};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};
@@ -75,6 +77,8 @@ pub struct Config {
     pub auths: Vec<ClientAuth>,
     /// Each `[[permission]]`: what clients may do with channels.
     pub permissions: Vec<PermissionText>,
+    /// The parts of the application that permissions ask, by id.
+    pub deciders: Vec<DeciderRules>,
     /// Groups of servers that routes give requests to: those of the file, then those that routes name by a URL.
     pub upstreams: Vec<UpstreamRule>,
     /// The first that matches wins.

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use super::auths;
 use crate::base::counters::Counter;
 use crate::conn::access::lines::AccessRule;
+use crate::conn::decisions::{DecidedBy, Decider};
 use crate::conn::hosts::Hosts;
 use crate::conn::routes::Routes;
 use crate::conn::settings::{BusCredentials, BusSettings, DrainSettings, Generation, Process};
-use crate::gateway::config::{self, Admin, Config};
+use crate::gateway::config::{self, Admin, Config, DeciderBy, DeciderRules};
 use crate::gateway::descriptors;
 use crate::limits;
 use crate::proto::bus::BusLimits;
@@ -17,6 +18,7 @@ use crate::proto::channel::Rules;
 use crate::proto::http::{ForwardedHeader, TrustedProxies};
 use crate::proto::networks::Networks;
 use crate::proto::permission::Permissions;
+use crate::proto::reserved::subjects;
 use crate::proto::subject::Pattern;
 use crate::proto::token::Carrier;
 use crate::proto::ws::SessionLimits;
@@ -52,6 +54,7 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         trust: trust(&config.trust)?,
         auths: auths::all(config, &permissions)?,
         permissions,
+        deciders: deciders(config)?,
         quotas: None,
         access: config.access_log.as_ref().map(|log| Arc::new(access_rule(config, log))),
         channels: Arc::new(rules(config)?),
@@ -86,6 +89,17 @@ pub(super) fn generation(config: &Config, routes: Routes, shards: usize) -> Resu
         send_timeout: limits.send_timeout,
         drain: DrainSettings { notice: config.drain.notice, spread: config.drain.spread },
     })
+}
+
+fn deciders(config: &Config) -> Result<Box<[Decider]>, String> {
+    let decider = |rules: &DeciderRules| {
+        let by = match &rules.by {
+            DeciderBy::Service(service) => subjects::authorize(service).map(DecidedBy::Workers),
+        };
+        let by = by.map_err(|error| format!("permission.ask: {error}"))?;
+        Ok(Decider { by, timeout: rules.timeout, kept: rules.kept })
+    };
+    config.deciders.iter().map(decider).collect()
 }
 
 /// Lacks `listeners`, whose addresses the kernel decides.

@@ -41,6 +41,9 @@ impl Code {
     /// No worker answered in time. The protocol has no code for that either.
     pub const NO_ANSWER: Code = Code { words: "the worker did not answer in time", ..Code::INTERNAL };
 
+    /// The application has not decided whether the client may do that. The protocol has no code for that either.
+    pub const UNDECIDED: Code = Code { words: "no decision about this permission now", ..Code::INTERNAL };
+
     /// An answer to no open question: it was answered before, or never asked. The same for acknowledgements.
     pub const NOT_ASKED: Code = Code { words: "nobody waits for that", ..Code::NOT_AVAILABLE };
 

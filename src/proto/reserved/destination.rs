@@ -7,16 +7,18 @@
 //!  tg.user.<user>[.<command>]    User         by the owner of tg.user.<user> to the user's connections
 //!  tg.service.<service>          Service      to one worker of each queue group
 //!  tg.request.<id>               Request      to the shard that keeps the request
+//!  tg.decision.<id>              Decision     to the shard that has asked whether a client may do something
 //!  tg.presence.<channel>         Presence     to the owner of the channel
 //!  tg.revoke                     Revoke       to every shard, which takes the tokens no more
 //!  tg.reply.<id>                 Reply        to the shard of the connection, whose request it answers; from the gateway alone
 //!  tg.event.<event>              Event        to workers and clients, from the gateway alone
+//!  tg.authorize.<service>        Authorize    to one worker of each queue group, from the gateway alone
 //! ```
 
 use super::super::bus::headers;
 use super::super::subject::{Subject, is_inbox, is_reserved, tokens};
 use super::headers::ACK_HEADER;
-use super::subjects::{Change, ConnectionCommand, Family, is_revoke, keeper_in};
+use super::subjects::{Change, ConnectionCommand, Family, is_revoke, keeper_in, waiter_in};
 use crate::base::{ConnId, Place};
 
 /// See the module's picture. A few bytes, which a message carries.
@@ -36,6 +38,10 @@ pub enum Destination {
     },
     Service,
     Request(Place),
+    /// An answer about a client, for which this shard waits.
+    Decision(Place),
+    /// Workers are asked about a client.
+    Authorize,
     Presence,
     Revoke,
     /// The answer to the request of this connection.
@@ -91,6 +97,8 @@ impl Destination {
             }
             Family::Service => Some(Destination::Service),
             Family::Request => keeper_in(rest).map(Destination::Request),
+            Family::Decision => waiter_in(rest).map(Destination::Decision),
+            Family::Authorize => Some(Destination::Authorize),
             Family::Presence => Some(Destination::Presence),
             Family::Reply => match ConnId::split(rest) {
                 Some((id, None)) => Some(Destination::Reply(id)),
@@ -117,7 +125,7 @@ impl Destination {
 
     /// Whether workers may publish there: below `tg.`, only in some families.
     pub fn takes_publications(self) -> bool {
-        !matches!(self, Destination::Event(_) | Destination::Reply(_) | Destination::Unknown)
+        !matches!(self, Destination::Event(_) | Destination::Reply(_) | Destination::Authorize | Destination::Unknown)
     }
 
     /// Whether it is a channel, or the inbox of a client of the bus.
@@ -136,7 +144,7 @@ impl Destination {
 impl Expects {
     /// Clients answer and acknowledge only messages to connections and users; elsewhere the header has no meaning. Some
     /// kinds of reply subjects expect no answer: `tg.event.…` and `tg.revoke`, because a client must not be able to publish
-    /// there; `tg.request.…`, because a 503 must not become a request's result; and invalid ones.
+    /// there; `tg.request.…` and `tg.decision.…`, because a 503 must not become a result; and invalid ones.
     fn of(command: Option<ConnectionCommand>, reply: Option<&Subject>, headers: Option<&[u8]>) -> Expects {
         let has_requester = || reply.is_some_and(is_of_requester);
         match command {
@@ -156,7 +164,14 @@ impl Expects {
 /// whose reply subject is `tg.reply.…` is refused.)
 pub(in crate::proto) fn is_of_requester(reply: &Subject) -> bool {
     Subject::check(reply.as_str()).is_ok()
-        && !matches!(Destination::of(reply), Destination::Event(_) | Destination::Request(_) | Destination::Revoke)
+        && !matches!(
+            Destination::of(reply),
+            Destination::Event(_)
+                | Destination::Request(_)
+                | Destination::Decision(_)
+                | Destination::Authorize
+                | Destination::Revoke
+        )
 }
 
 /// The words after the token of a user, if there are any.
@@ -168,7 +183,7 @@ fn command_words(rest: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Address, NodeId, RequestId};
+    use crate::base::{Address, DecisionId, NodeId, RequestId};
     use crate::proto::event::Message;
     use crate::proto::reserved::subjects;
 
@@ -209,6 +224,9 @@ mod tests {
             (format!("tg.request.{request}.progress"), Destination::Nowhere),
             ("tg.presence.presence.a".to_owned(), Destination::Presence),
             ("tg.presence".to_owned(), Destination::Unknown),
+            (format!("tg.decision.{}", DecisionId::new(None, Place(1), 2)), Destination::Decision(Place(1))),
+            ("tg.decision.12".to_owned(), Destination::Nowhere),
+            ("tg.authorize.rooms".to_owned(), Destination::Authorize),
             ("tg.revoke".to_owned(), Destination::Revoke),
             ("tg.revoke.ann".to_owned(), Destination::Unknown),
             (format!("tg.reply.{there}"), Destination::Reply(there)),

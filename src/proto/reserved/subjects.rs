@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::super::subject::{Subject, SubjectError};
-use crate::base::{ConnId, Place, RequestId};
+use crate::base::{ConnId, DecisionId, Place, RequestId};
 use crate::limits::SUBJECT_BYTES_MAX;
 
 /// The prefixes of the families of subjects.
@@ -19,6 +19,8 @@ const REQUEST: &str = "tg.request.";
 const PRESENCE: &str = "tg.presence.";
 const REPLY: &str = "tg.reply.";
 const EVENT: &str = "tg.event.";
+const AUTHORIZE: &str = "tg.authorize.";
+const DECISION: &str = "tg.decision.";
 
 /// The subject of revocations, which is in no family.
 const REVOKE: &str = "tg.revoke";
@@ -115,6 +117,17 @@ pub const SUBJECTS: &[SubjectRow] = &[
                   number of streams that have ended",
     },
     SubjectRow {
+        shape: "tg.authorize.<service>",
+        published_by: "the gateway",
+        meaning: "asks one worker of each queue group whether a client may do something (`permission.ask`); the payload says what, \
+                  as JSON, and the first answer counts",
+    },
+    SubjectRow {
+        shape: "tg.decision.<id>",
+        published_by: "workers",
+        meaning: "the reply subject of that: the payload says yes or no, as JSON",
+    },
+    SubjectRow {
         shape: "tg.reply.<id>",
         published_by: "the gateway",
         meaning: "the reply subject of a request on the admin listener: its connection gets the answer",
@@ -146,11 +159,22 @@ pub enum Family {
     Presence,
     Reply,
     Event,
+    Authorize,
+    Decision,
 }
 
 impl Family {
-    pub const ALL: [Family; 7] =
-        [Family::Conn, Family::User, Family::Service, Family::Request, Family::Presence, Family::Reply, Family::Event];
+    pub const ALL: [Family; 9] = [
+        Family::Conn,
+        Family::User,
+        Family::Service,
+        Family::Request,
+        Family::Presence,
+        Family::Reply,
+        Family::Event,
+        Family::Authorize,
+        Family::Decision,
+    ];
 
     pub fn prefix(self) -> &'static str {
         match self {
@@ -161,6 +185,8 @@ impl Family {
             Family::Presence => PRESENCE,
             Family::Reply => REPLY,
             Family::Event => EVENT,
+            Family::Authorize => AUTHORIZE,
+            Family::Decision => DECISION,
         }
     }
 
@@ -185,17 +211,23 @@ impl Family {
         if let Some(rest) = name.strip_prefix(REPLY) {
             return Some((Family::Reply, rest));
         }
-        name.strip_prefix(EVENT).map(|rest| (Family::Event, rest))
+        if let Some(rest) = name.strip_prefix(EVENT) {
+            return Some((Family::Event, rest));
+        }
+        if let Some(rest) = name.strip_prefix(AUTHORIZE) {
+            return Some((Family::Authorize, rest));
+        }
+        name.strip_prefix(DECISION).map(|rest| (Family::Decision, rest))
     }
 
     /// Whether workers may publish there; in the other families only the gateway publishes.
     pub fn takes_publications(self) -> bool {
-        !matches!(self, Family::Event | Family::Reply)
+        !matches!(self, Family::Event | Family::Reply | Family::Authorize)
     }
 
     /// Whether workers may subscribe to names with this prefix: a subscriber to an address would read others' messages.
     pub fn takes_subscriptions(self) -> bool {
-        !matches!(self, Family::Conn | Family::User | Family::Request | Family::Reply)
+        !matches!(self, Family::Conn | Family::User | Family::Request | Family::Reply | Family::Decision)
     }
 }
 
@@ -338,9 +370,29 @@ pub fn service_name(subject: &Subject) -> Option<&str> {
     subject.as_str().strip_prefix(SERVICE)
 }
 
+/// The subject of the workers that decide for this service.
+pub fn authorize(service: &str) -> Result<Subject, SubjectError> {
+    Subject::new(&format!("{AUTHORIZE}{service}"))
+}
+
+/// The subject for the answer of the application about a client.
+pub fn decision(id: DecisionId) -> Subject {
+    Subject::made(&format!("{DECISION}{id}"))
+}
+
+/// The decision that is told there.
+pub fn decision_id(subject: &Subject) -> Option<DecisionId> {
+    subject.as_str().strip_prefix(DECISION)?.parse().ok()
+}
+
 /// The subject for the answer to an accepted request.
 pub fn request(id: RequestId) -> Subject {
     Subject::made(&format!("{REQUEST}{id}"))
+}
+
+/// The shard that waits for the decision with this id.
+pub(super) fn waiter_in(id: &str) -> Option<Place> {
+    id.parse().ok().map(|id: DecisionId| id.place)
 }
 
 /// The shard that keeps the request with this id.
@@ -374,6 +426,7 @@ mod tests {
         let id = ConnId::new(None, Address::from_bits(0x0100_0001_0000_0002));
         let id_there = ConnId::new(node, id.address());
         let request_id = RequestId::new(None, Place(1), 2);
+        let asked = DecisionId::new(node, Place(1), 2);
         for (made, name) in [
             (conn(id), "tg.conn.0100000100000002".to_owned()),
             (call(id, 7), format!("tg.conn.{id}.answer.7")),
@@ -386,9 +439,12 @@ mod tests {
             (service("rides").unwrap(), "tg.service.rides".to_owned()),
             (request(request_id), format!("tg.request.{request_id}")),
             (drain(), "tg.event.drain".to_owned()),
+            (authorize("rooms").unwrap(), "tg.authorize.rooms".to_owned()),
+            (decision(asked), format!("tg.decision.{asked}")),
         ] {
             assert_eq!(made, Subject::new(&name).unwrap());
         }
+        assert_eq!(decision_id(&decision(asked)), Some(asked));
         assert_eq!(service_name(&service("a.b").unwrap()), Some("a.b"));
         assert!(user("").is_err() && service("a b").is_err());
     }
@@ -413,6 +469,8 @@ mod tests {
             format!("{EVENT}{DRAIN}"),
             format!("{PRESENCE}<channel>"),
             format!("{REPLY}<id>"),
+            format!("{AUTHORIZE}<service>"),
+            format!("{DECISION}<id>"),
             REVOKE.to_owned(),
             format!("{CONN}<id>.{ANSWER}.<call>"),
         ]);

@@ -35,6 +35,11 @@ pub struct Revocation {
 }
 
 impl Revocation {
+    /// The token of the user whose tokens are revoked, if it is that.
+    pub fn user(&self) -> Option<&str> {
+        (self.by == RevokedBy::User).then_some(&*self.name)
+    }
+
     /// The error is one clause about the text.
     pub fn parse(json: &[u8], unix_now: u64) -> Result<Revocation, &'static str> {
         #[derive(Deserialize)]

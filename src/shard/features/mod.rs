@@ -9,6 +9,7 @@
 //! Features do not call each other. What one needs of another is an errand or a letter.
 
 pub(super) mod acks;
+pub(super) mod asking;
 pub(super) mod expiry;
 pub(super) mod key_sets;
 pub(super) mod limiter;
@@ -33,6 +34,7 @@ use super::desk::Desk;
 use super::{Core, Parts};
 
 use acks::Acks;
+use asking::Asking;
 use expiry::StreamEnds;
 use key_sets::KeySets;
 use limiter::Limiter;
@@ -209,5 +211,6 @@ features! {
     expiry: StreamEnds,
     revocations: Revocations,
     key_sets: KeySets,
+    asking: Asking,
     proxy: Proxy,
 }

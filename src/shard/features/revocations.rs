@@ -121,6 +121,9 @@ impl Revocations {
                 if !has_room || !desk.settings.proofs.revoke(&revocation, unix_now) {
                     return send(desk, asker, None);
                 }
+                if let Some(user) = revocation.user() {
+                    desk.settings.decisions.forget(user);
+                }
                 let end = desk.slots.end();
                 self.walks.push_back(RevocationWalk { revocation, asker, at: 0, end, ended: 0 });
             }

@@ -67,6 +67,11 @@ impl Client {
         (client, answer)
     }
 
+    /// It is gone.
+    pub(super) fn reset(self) {
+        self.0.end.reset();
+    }
+
     /// Commands in one frame.
     pub(super) fn say(&self, commands: &[Value]) {
         let lines: Vec<String> = commands.iter().map(Value::to_string).collect();

@@ -13,7 +13,7 @@ use crate::proto::token::{Algorithm, KeySet, TokenPolicy};
 
 fn rule(channels: &str, rights: &[Right], required: &[(&str, &str)]) -> PermissionText {
     let required = required.iter().map(|(claim, value)| ((*claim).to_owned(), (*value).to_owned())).collect();
-    PermissionText { channels: vec![channels.to_owned()], rights: rights.to_vec(), required }
+    PermissionText { channels: vec![channels.to_owned()], rights: rights.to_vec(), required, decider: None }
 }
 
 /// Members hear their rooms, writers publish there, and a user hears what is its own. `policy`: what else tokens say.

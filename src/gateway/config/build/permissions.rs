@@ -1,16 +1,19 @@
 //! `[[permission]]`: which of its keys fit together.
 
-use super::super::{ClientProof, Config};
-use super::{ConfigBuilder, Section};
-use crate::limits::{PERMISSION_NAMES_MAX, PERMISSIONS_MAX};
-use crate::proto::permission::{PermissionText, Permissions, Right};
+use std::time::Duration;
 
-pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<PermissionText> {
+use super::super::{ClientProof, Config, DeciderBy, DeciderRules};
+use super::{ConfigBuilder, Section};
+use crate::limits::{DECIDERS_MAX, PERMISSION_NAMES_MAX, PERMISSIONS_MAX};
+use crate::proto::permission::{DeciderId, PermissionText, Permissions, Right};
+
+/// The permissions, and the deciders that they ask: each is there once.
+pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> (Vec<PermissionText>, Vec<DeciderRules>) {
     let sections = top.tables("permission");
     if let Some(section) = sections.get(PERMISSIONS_MAX) {
         builder.missing(section, &format!("there are too many [[permission]]; expected at most {PERMISSIONS_MAX}"));
     }
-    let mut permissions = Vec::new();
+    let (mut permissions, mut deciders) = (Vec::new(), Vec::new());
     for section in &sections {
         let channels = builder.required_texts(section, "channels", "a pattern, or a list of patterns");
         let rights = builder.required_texts(section, "allow", "what is allowed, or a list of that");
@@ -18,7 +21,9 @@ pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<Per
             builder.repetitions(section, name, |one, other| one == other);
         }
         let rights = rights.iter().filter_map(|word| Right::named(word)).collect();
-        permissions.push(PermissionText { channels, rights, required: section.pairs("require") });
+        let rules = section.table("ask").and_then(|ask| decider(builder, &ask));
+        let decider = rules.and_then(|rules| known(builder, section, &mut deciders, rules));
+        permissions.push(PermissionText { channels, rights, required: section.pairs("require"), decider });
         let all = Permissions::new(&permissions);
         if all.is_ok_and(|all| all.claims().len().max(all.conditions().len()) > PERMISSION_NAMES_MAX) {
             let words = format!("[[permission]] have too many claims; expected at most {PERMISSION_NAMES_MAX}");
@@ -26,7 +31,34 @@ pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Vec<Per
             permissions.pop();
         }
     }
-    permissions
+    (permissions, deciders)
+}
+
+fn decider(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<DeciderRules> {
+    let service = builder.required(section, "service")?;
+    Some(DeciderRules {
+        by: DeciderBy::Service(service),
+        timeout: Duration::from_millis(section.whole("timeout_ms")),
+        kept: Duration::from_secs(section.whole("cache_s")),
+    })
+}
+
+/// The id of a decider, which is added if it is new.
+fn known(
+    builder: &mut ConfigBuilder<'_>,
+    section: &Section<'_>,
+    deciders: &mut Vec<DeciderRules>,
+    rules: DeciderRules,
+) -> Option<DeciderId> {
+    let index = deciders.iter().position(|other| *other == rules).unwrap_or(deciders.len());
+    if index == DECIDERS_MAX {
+        builder.missing(section, &format!("[[permission]] ask too many places; expected at most {DECIDERS_MAX}"));
+        return None;
+    }
+    if index == deciders.len() {
+        deciders.push(rules);
+    }
+    u8::try_from(index).ok().map(DeciderId)
 }
 
 /// Legal settings that are probably mistakes.
@@ -39,6 +71,7 @@ pub(super) fn doubts(builder: &mut ConfigBuilder<'_>, top: &Section<'_>, config:
             channels: section.texts("channels"),
             rights: Vec::new(),
             required: section.pairs("require"),
+            decider: None,
         };
         let wants_claims = Permissions::new(&[texts]);
         if wants_claims.is_ok_and(|own| !own.claims().is_empty() || !own.conditions().is_empty()) {

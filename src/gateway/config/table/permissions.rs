@@ -2,6 +2,7 @@
 
 use super::super::form;
 use super::{Fallback, Kind, Row};
+use crate::limits;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -30,6 +31,35 @@ pub(super) const ROWS: &[Row] = &[
         help: "The rights.",
         doc: "One, or a list. `hear`: subscribe. `publish`: where the route lets clients publish at all. `history` and `presence`: these \
               commands of `centrifuge-json`, and its joins and leaves.",
+    },
+    Row {
+        path: "permission[].ask",
+        kind: Kind::Table,
+        fallback: Fallback::Nothing("{ service = \"rooms\" }"),
+        help: "Instead of allowing it outright: the application is asked, with the right, the channel and the user.",
+        doc: "The answer is remembered for a while, for all connections of the user. Many clients with the same question ask once. Without an \
+              answer nothing is allowed: requests get 503, commands an error that is temporary. See docs/permissions.md.",
+    },
+    Row {
+        path: "permission[].ask.service",
+        kind: Kind::Text { expected: "the name of a service, one token", fits: form::is_service },
+        fallback: Fallback::Required("\"rooms\""),
+        help: "The workers that decide: those that subscribe to `tg.authorize.` and this name.",
+        doc: "",
+    },
+    Row {
+        path: "permission[].ask.timeout_ms",
+        kind: Kind::Whole { min: 10, max: 5_000, unit: "milliseconds" },
+        fallback: Fallback::Whole(limits::DECISION_TIMEOUT.as_millis() as u64),
+        help: "How long a client waits for the answer.",
+        doc: "",
+    },
+    Row {
+        path: "permission[].ask.cache_s",
+        kind: Kind::Whole { min: 0, max: limits::DECISION_KEPT_MAX.as_secs(), unit: "seconds" },
+        fallback: Fallback::Whole(limits::DECISION_KEPT.as_secs()),
+        help: "How long an answer is remembered that does not say so itself (`ttl_s`); 0: only by those that wait for it.",
+        doc: "A right that is taken away may be used for as long. A revocation of the user forgets it.",
     },
     Row {
         path: "permission[].require",
