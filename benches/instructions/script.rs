@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tidegate::base::{Batch, InFlight, Key, Place, Tick};
+use tidegate::base::{Batch, InFlight, Key, Place, TcpFacts, Tick};
 use tidegate::conn::settings::Settings;
 use tidegate::driver::{Completion, Driver, ListenerId, Remote, Waker};
 use tidegate::mesh::{Mesh, Threads};
@@ -198,6 +198,10 @@ impl Driver for Script {
 
     fn taken(&mut self, _key: Key) -> u32 {
         0
+    }
+
+    fn facts(&mut self, _key: Key) -> Option<TcpFacts> {
+        None
     }
 
     fn weigh(&mut self, _key: Key) -> InFlight {

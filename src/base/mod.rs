@@ -20,6 +20,7 @@ pub mod request_id;
 mod route_id;
 pub mod shrink;
 pub mod tallies;
+mod tcp_facts;
 pub mod tick;
 pub mod wheel;
 
@@ -42,5 +43,6 @@ pub use request_id::RequestId;
 pub use route_id::RouteId;
 pub use shrink::shrink;
 pub use tallies::{Acquired, Tallies, Tally, TallyKey};
+pub use tcp_facts::TcpFacts;
 pub use tick::{CoarseTick, Tick};
 pub use wheel::Wheel;

@@ -25,7 +25,7 @@ use super::dial;
 use super::socket::{self, ListeningSocket};
 use super::sockets::{Ready, Sockets, UNWATCHED};
 use super::{Completion, Driver, ListenerId, Remote, Waker};
-use crate::base::{Batch, Fold, InFlight, Key, Tick};
+use crate::base::{Batch, Fold, InFlight, Key, TcpFacts, Tick};
 use crate::limits;
 
 /// Tokens are words with a tag in the upper byte: 0 for a key, or one of these.
@@ -186,6 +186,10 @@ impl Driver for EpollDriver {
 
     fn taken(&mut self, key: Key) -> u32 {
         self.sockets.taken(key)
+    }
+
+    fn facts(&mut self, key: Key) -> Option<TcpFacts> {
+        self.sockets.facts(key)
     }
 
     fn weigh(&mut self, key: Key) -> InFlight {

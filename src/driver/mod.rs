@@ -31,7 +31,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::base::Remote;
-use crate::base::{Batch, InFlight, Key, Tick};
+use crate::base::{Batch, InFlight, Key, TcpFacts, Tick};
 
 mod attached;
 pub mod choice;
@@ -139,6 +139,10 @@ pub trait Driver {
     /// batch is with the driver. Not for a connection that is being closed. It may be a system call, so it is called
     /// only for connections that seem stuck.
     fn taken(&mut self, key: Key) -> u32;
+
+    /// What TCP knows of the connection; `None` for a unix socket, a key that is not attached, or a socket that is gone. A system
+    /// call.
+    fn facts(&mut self, key: Key) -> Option<TcpFacts>;
 
     /// Weighs the batch of `key` that the driver has.
     fn weigh(&mut self, key: Key) -> InFlight;

@@ -12,12 +12,13 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::base::Batch;
+use crate::base::{Batch, TcpFacts};
 use crate::limits;
 
 /// A listening socket.
@@ -196,11 +197,10 @@ pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
     SockRef::from(socket).send_vectored_with_flags(&slices[..count], FLAGS)
 }
 
-/// Bytes that the peer's kernel has acknowledged, modulo 2^32.
-pub(super) fn taken(socket: &OwnedFd) -> u32 {
-    /// `tcpi_bytes_acked` of linux/tcp.h: exists since Linux 4.1, but libc's `tcp_info` ends before it.
-    const BYTES_ACKED: std::ops::Range<usize> = 120..128;
-    let mut info = [0_u8; BYTES_ACKED.end];
+/// The bytes of `tcp_info` (linux/tcp.h) that are read, as far as the kernel writes them; zeros for what an older one lacks.
+/// `None`: the socket is none of TCP.
+fn tcp_info(socket: &OwnedFd) -> Option<[u8; BYTES_RECEIVED.end]> {
+    let mut info = [0_u8; BYTES_RECEIVED.end];
     let mut length = info.len() as libc::socklen_t;
     // SAFETY: the kernel writes no more than `length` bytes to a buffer of that length, which lives for the whole call.
     let failed = unsafe {
@@ -212,8 +212,31 @@ pub(super) fn taken(socket: &OwnedFd) -> u32 {
             &raw mut length,
         )
     };
-    let bytes_acked = info[BYTES_ACKED].try_into().map(u64::from_ne_bytes);
-    if failed == 0 { bytes_acked.map_or(0, |bytes| bytes as u32) } else { 0 }
+    (failed == 0).then_some(info)
+}
+
+/// Where they are in `tcp_info`. libc's `tcp_info` ends before `tcpi_bytes_acked`, which exists since Linux 4.1.
+const RTT: Range<usize> = 68..72;
+const TOTAL_RETRANS: Range<usize> = 100..104;
+const BYTES_ACKED: Range<usize> = 120..128;
+const BYTES_RECEIVED: Range<usize> = 128..136;
+
+/// Bytes that the peer's kernel has acknowledged, modulo 2^32.
+pub(super) fn taken(socket: &OwnedFd) -> u32 {
+    facts(socket).map_or(0, |facts| facts.sent_bytes as u32)
+}
+
+/// `None`: the socket is none of TCP.
+pub(super) fn facts(socket: &OwnedFd) -> Option<TcpFacts> {
+    let info = tcp_info(socket)?;
+    let short = |at: Range<usize>| info[at].try_into().map_or(0, u32::from_ne_bytes);
+    let long = |at: Range<usize>| info[at].try_into().map_or(0, u64::from_ne_bytes);
+    Some(TcpFacts {
+        rtt_us: short(RTT),
+        retransmits: short(TOTAL_RETRANS),
+        sent_bytes: long(BYTES_ACKED),
+        received_bytes: long(BYTES_RECEIVED),
+    })
 }
 
 /// It fails only for sockets that are not TCP's.

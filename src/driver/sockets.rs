@@ -23,7 +23,7 @@ use super::attached::{Attached, Flag};
 use super::dial::{self, Begun};
 use super::socket::{self, ListeningSocket};
 use super::{Completion, ListenerId};
-use crate::base::{Batch, Fold, InFlight, Key, Tick};
+use crate::base::{Batch, Fold, InFlight, Key, TcpFacts, Tick};
 use crate::limits;
 
 pub(super) struct Sockets {
@@ -223,6 +223,10 @@ impl Sockets {
     pub(super) fn keep_alive(&mut self, key: Key) {
         let connection = self.connections.find(key);
         connection.and_then(|connection| connection.socket.as_ref()).into_iter().for_each(socket::keep_alive);
+    }
+
+    pub(super) fn facts(&mut self, key: Key) -> Option<TcpFacts> {
+        socket::facts(self.connections.find(key)?.socket.as_ref()?)
     }
 
     pub(super) fn weigh(&mut self, key: Key) -> InFlight {

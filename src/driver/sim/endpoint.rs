@@ -8,6 +8,7 @@ use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
 use super::service;
 use super::world::{Due, World, WorldState};
+use crate::base::TcpFacts;
 
 /// A client's socket, never blocking; dropping it closes it.
 pub struct Endpoint {
@@ -65,6 +66,11 @@ impl Endpoint {
     /// what they mean as far as the client tells it ([`Endpoint::note`]).
     pub fn conceal(&self) {
         self.world.state().client(self.link).is_opaque = true;
+    }
+
+    /// Decides what TCP says of the way to this end: its time, and the segments that were sent again.
+    pub fn set_path(&self, rtt_us: u32, retransmits: u32) {
+        self.world.state().client(self.link).path = TcpFacts { rtt_us, retransmits, ..TcpFacts::default() };
     }
 
     /// Makes `meaning` a part of what happened.

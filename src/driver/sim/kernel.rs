@@ -12,7 +12,7 @@ use super::history::WorldEvent;
 use super::link::{LinkId, ServerEnd, Side};
 use super::service::{self, DialAttempt};
 use super::world::{self, Due, World, WorldState};
-use crate::base::{Batch, InFlight, Key, Tick};
+use crate::base::{Batch, InFlight, Key, TcpFacts, Tick};
 use crate::driver::{Completion, ListenerId, Waker};
 use crate::limits::RECEIVE_BYTES;
 
@@ -196,6 +196,12 @@ pub(super) fn end_dial(state: &mut WorldState, attempt: DialAttempt, outcome: Re
     let broken = links.get(&attached.link).and_then(|link| link.server_broken);
     attached.connect = Connect::Ready(broken.map_or(outcome, Err));
     state.complete(driver, Token::Connected { slot: key.slot });
+}
+
+pub(super) fn facts(state: &mut WorldState, driver: u32, key: Key) -> Option<TcpFacts> {
+    let attached = state.kernel(driver).attached.get(&key.slot).filter(|attached| attached.key == key)?;
+    let id = attached.link;
+    state.links.get(&id)?.facts()
 }
 
 pub(super) fn abort(state: &mut WorldState, driver: u32, key: Key) {

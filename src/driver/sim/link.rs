@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::service::SimDial;
-use crate::base::Tick;
+use crate::base::{TcpFacts, Tick};
 
 /// Names a connection of a world; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,8 @@ pub(super) struct SimLink {
     pub dial: Option<Box<SimDial>>,
     /// The connection breaks after so many more bytes.
     pub breaks_after: Option<u64>,
+    /// What TCP would say of its way; the bytes are counted by the pipes.
+    pub path: TcpFacts,
 }
 
 impl SimLink {
@@ -73,11 +75,19 @@ impl SimLink {
             stalled_until: Tick::ZERO,
             dial: None,
             breaks_after: None,
+            path: TcpFacts::default(),
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.is_client_gone && self.server == ServerEnd::Gone
+    }
+
+    /// What TCP knows at the driver's end; `None` if it was dialled at a path.
+    pub(super) fn facts(&self) -> Option<TcpFacts> {
+        let is_local = self.dial.as_ref().is_some_and(|dial| dial.is_local());
+        let facts = TcpFacts { sent_bytes: self.down.taken, received_bytes: self.up.taken, ..self.path };
+        (!is_local).then_some(facts)
     }
 
     /// How many of `count` bytes move before the connection breaks.

@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::{Completion, Driver, ListenerId, Remote, Waker};
-use crate::base::{Batch, InFlight, Key, Tick};
+use crate::base::{Batch, InFlight, Key, TcpFacts, Tick};
 
 mod endpoint;
 mod faults;
@@ -159,6 +159,10 @@ impl Driver for SimDriver {
 
     fn taken(&mut self, key: Key) -> u32 {
         self.world.state().taken(self.id.0, key)
+    }
+
+    fn facts(&mut self, key: Key) -> Option<TcpFacts> {
+        kernel::facts(&mut self.world.state(), self.id.0, key)
     }
 
     fn weigh(&mut self, key: Key) -> InFlight {

@@ -60,6 +60,12 @@ pub(super) struct SimDial {
     pub from: Option<IpAddr>,
 }
 
+impl SimDial {
+    pub(super) fn is_local(&self) -> bool {
+        is_unix(&self.to)
+    }
+}
+
 impl World {
     /// A server that listens on this address, which must be free.
     pub fn serve(&self, remote: impl Into<Remote>) -> SimService {

@@ -46,7 +46,7 @@ use super::dial;
 use super::socket::ListeningSocket;
 use super::sockets::{Ready, Sockets};
 use super::{Completion, Driver, ListenerId, Remote, Waker};
-use crate::base::{Batch, Fold, InFlight, Key, Tick};
+use crate::base::{Batch, Fold, InFlight, Key, TcpFacts, Tick};
 use crate::limits;
 use ring::{Op, Ring};
 use send::SendmsgHeader;
@@ -304,6 +304,10 @@ impl Driver for UringDriver {
 
     fn taken(&mut self, key: Key) -> u32 {
         self.sockets.taken(key)
+    }
+
+    fn facts(&mut self, key: Key) -> Option<TcpFacts> {
+        self.sockets.facts(key)
     }
 
     fn weigh(&mut self, key: Key) -> InFlight {

@@ -438,6 +438,33 @@ pub fn what_the_peer_has_taken_grows_when_it_takes_and_only_then<W: World>(world
     drop(stage.close(key));
 }
 
+pub fn the_facts_of_tcp_count_the_bytes_of_both_ways<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let (key, mut peer) = stage.connection();
+    stage.send(key, &pattern(1_000));
+    assert_eq!(stage.read_exactly(&mut peer, 1_000).len(), 1_000);
+    stage.write_all(&mut peer, b"hello");
+    while !matches!(stage.event(), Event::Sent(..)) {}
+    assert_eq!(stage.receive_exactly(key, 5), b"hello");
+    // What was read is acknowledged, perhaps a moment later.
+    let facts = loop {
+        match stage.driver().facts(key) {
+            Some(facts) if facts.sent_bytes < 1_000 => stage.turn(),
+            facts => break facts.expect("it is TCP"),
+        }
+    };
+    assert_eq!((facts.sent_bytes, facts.received_bytes, facts.retransmits), (1_000, 5, 0));
+    stage.close(key);
+    assert!(stage.driver().facts(key).is_none(), "it is gone");
+}
+
+pub fn a_unix_socket_has_no_facts_of_tcp<W: World>(world: W) {
+    let mut stage = Stage::new(world);
+    let mut server = stage.world.serve_unix();
+    let (key, _peer) = stage.dialled(&mut server);
+    assert!(stage.driver().facts(key).is_none());
+}
+
 pub fn a_batch_that_the_driver_has_is_weighed_as_it_is_now<W: World>(world: W) {
     let mut stage = Stage::new(world);
     let (key, _peer) = stage.connection();

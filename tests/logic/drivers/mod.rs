@@ -45,6 +45,8 @@ macro_rules! behaviours {
                 a_paused_listener_accepts_nothing_until_it_is_resumed
                 whoever_comes_after_the_end_of_listening_is_refused
                 what_the_peer_has_taken_grows_when_it_takes_and_only_then
+                the_facts_of_tcp_count_the_bytes_of_both_ways
+                a_unix_socket_has_no_facts_of_tcp
                 a_batch_that_the_driver_has_is_weighed_as_it_is_now
                 a_dropped_socket_is_closed
                 a_driver_dropped_in_the_middle_ends_its_connections
