@@ -29,6 +29,18 @@ pub enum Pushed {
     TooSlow,
 }
 
+impl Pushed {
+    /// Events that were lost, and why.
+    pub fn lost(self) -> Option<(Loss, u64)> {
+        match self {
+            Pushed::Framed(_) | Pushed::Held(None) => None,
+            Pushed::Held(Some(lost)) => Some(lost),
+            Pushed::Lost(loss) => Some((loss, 1)),
+            Pushed::TooSlow => Some((Loss::Closed, 1)),
+        }
+    }
+}
+
 /// Only the bus bounds what a worker may leave unread.
 const UNBOUNDED: Queue = Queue { messages: usize::MAX, bytes: usize::MAX };
 

@@ -170,13 +170,9 @@ impl Counters {
 
     /// Counts the messages that a push under this rule discarded.
     pub fn count_lost(&self, rule: RuleNumber, pushed: Pushed) {
-        let (loss, count) = match pushed {
-            Pushed::Framed(_) | Pushed::Held(None) => return,
-            Pushed::Held(Some(lost)) => lost,
-            Pushed::Lost(loss) => (loss, 1),
-            Pushed::TooSlow => (Loss::Closed, 1),
-        };
-        self.lost(rule, loss).add(count);
+        if let Some((loss, count)) = pushed.lost() {
+            self.lost(rule, loss).add(count);
+        }
     }
 }
 

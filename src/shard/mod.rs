@@ -50,8 +50,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::{Fold, Key, Place, Tick};
-use crate::conn::Closure;
 use crate::conn::settings::Settings;
+use crate::conn::{Closure, access};
 use crate::driver::{Completion, Driver, ListenerId};
 use crate::limits;
 use crate::mesh::{Mailbox, Mesh};
@@ -287,6 +287,7 @@ impl<D: Driver> Shard<D> {
         }
         // A connection whose batch could not be sealed ends here, before closes are handed over.
         core.settle();
+        access::tell_ends(&core.desk.settings, |key| self.driver.facts(key), core.desk.now);
         for order in core.desk.work.orders.drain(..) {
             match order {
                 SocketOrder::Dial { key, remote, from } => self.driver.connect(&remote, from, key),

@@ -168,3 +168,26 @@ fn refusal(name: &str, log: &str) -> String {
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+#[test]
+fn the_end_of_a_stream_has_the_facts_of_its_connection() {
+    for driver in ["epoll", "uring"] {
+        let text = configuration("file = \"access.log\"\ntcp = true")
+            .replace("shards = 2", &format!("shards = 2\ndriver = \"{driver}\""));
+        let text = format!("{text}[[route]]\npath = \"/events\"\nsse = {{ channel = \"a\" }}\n");
+        let (served, [front, _]) = Served::start(&format!("access-tcp-{driver}"), &text, ["http", "admin"]);
+        let file = served.folder().join("access.log");
+        let mut socket = connect(&front);
+        let request = "GET /events HTTP/1.1\r\nHost: a\r\n\r\n";
+        socket.write_all(request.as_bytes()).expect("the gateway reads");
+        assert!(socket.read(&mut [0; 1024]).expect("a head") > 0);
+        // Linger 0: the socket is reset, and the end of the stream is noticed at once.
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("it is open");
+        drop(socket);
+        wait_until("the line is written", || paths(&file).len() == 1);
+        let line: Value = serde_json::from_str(&fs::read_to_string(&file).expect("it is there")).expect("an object");
+        assert_eq!((&line["kind"], &line["retransmits"]), (&"end".into(), &0.into()), "{line}");
+        assert_eq!(line["received_bytes"], request.len(), "{line}");
+        assert!(line["rtt_us"].as_u64() > Some(0) && line["sent_bytes"].as_u64() > Some(100), "{line}");
+    }
+}

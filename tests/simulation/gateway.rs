@@ -442,6 +442,7 @@ fn access_rule() -> AccessRule {
     AccessRule {
         format: LineFormat::Json,
         tells_opens: true,
+        tells_tcp: true,
         listeners: Vec::new(),
         secrets: Vec::new(),
         unix_ms: || 0,

@@ -81,6 +81,7 @@ pub fn proxied_logged() -> Box<dyn FnMut()> {
     let rule = AccessRule {
         format: LineFormat::Json,
         tells_opens: false,
+        tells_tcp: false,
         listeners: vec!["127.0.0.1:80".into()],
         secrets: Vec::new(),
         unix_ms: || 784_111_777_123,

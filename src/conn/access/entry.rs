@@ -29,6 +29,8 @@ pub(super) struct AccessEntry {
     pub request_bytes: Option<u64>,
     /// The status of the answer that has begun a stream; `None`: it is a request so far.
     pub stream: Option<u16>,
+    /// Events that the client of a stream did not get.
+    pub lost: u64,
     pub proxied: Option<Proxied>,
 }
 

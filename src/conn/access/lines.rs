@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use ahash::AHashMap;
 
+use super::Outcome;
 use super::entry::AccessEntry;
 use crate::base::counters::Counter;
 use crate::base::{Key, Tick};
@@ -15,6 +16,8 @@ pub struct AccessRule {
     pub format: LineFormat,
     /// Whether streams have a line when they begin, too.
     pub tells_opens: bool,
+    /// Whether the end of a stream tells what TCP knows of its connection.
+    pub tells_tcp: bool,
     /// The addresses of listeners, by id.
     pub listeners: Vec<Box<str>>,
     /// Query parameters whose values are not shown.
@@ -31,6 +34,13 @@ impl std::fmt::Debug for AccessRule {
     }
 }
 
+/// A stream whose last line lacks what TCP knows.
+pub(super) struct EndedStream {
+    pub key: Key,
+    pub entry: AccessEntry,
+    pub outcome: Outcome,
+}
+
 /// The log of one shard.
 #[derive(Default)]
 pub struct AccessLines(RefCell<Lines>);
@@ -38,6 +48,8 @@ pub struct AccessLines(RefCell<Lines>);
 #[derive(Default)]
 pub(super) struct Lines {
     pub entries: AHashMap<Key, AccessEntry>,
+    /// Streams that have ended in this turn, while TCP is asked about their connections ([`tell_ends`](super::tell_ends)).
+    pub ended: Vec<EndedStream>,
     pending: Vec<u8>,
     count: u64,
     /// When the first of the pending lines was written.

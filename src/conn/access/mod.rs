@@ -22,7 +22,7 @@ use super::link::Link;
 use super::session::Phase;
 use super::settings::{Generation, Settings};
 use super::{Conn, Door, Identity, halves};
-use crate::base::{Address, Key, Tick};
+use crate::base::{Address, Key, TcpFacts, Tick};
 use crate::conn::admission::request::{ClientRequest, own_id};
 use crate::conn::session::identity;
 use crate::proto::CloseReason;
@@ -31,7 +31,7 @@ use crate::proto::http::Framing;
 
 use entry::{AccessEntry, HeadText, Proxied};
 use journey::Journey;
-use lines::{AccessRule, Lines};
+use lines::{AccessRule, EndedStream, Lines};
 
 /// The end of a request or a stream, or the begin of one.
 #[derive(Clone, Copy, Default)]
@@ -40,6 +40,7 @@ struct Outcome {
     reason: Option<CloseReason>,
     response_bytes: Option<u64>,
     queued: Option<u64>,
+    tcp: Option<TcpFacts>,
 }
 
 /// The answer that begins at `from` of what was written; `None` if nothing was.
@@ -82,6 +83,8 @@ impl Lines {
             response_bytes: outcome.response_bytes,
             proxied,
             queued: outcome.queued,
+            lost: entry.lost,
+            tcp: outcome.tcp,
         };
         self.push(&line, rule.format, now);
     }
@@ -139,6 +142,7 @@ pub(super) fn begin(
             Framing::Chunked | Framing::UntilEnd => None,
         }),
         stream: None,
+        lost: 0,
         proxied: None,
     };
     settings.access.with(|lines| _ = lines.entries.insert(address.key, entry));
@@ -189,6 +193,22 @@ pub(super) fn admitted(
 }
 
 impl Lines {
+    /// The last line of an entry.
+    fn tell_last(
+        &mut self,
+        around: (&AccessRule, &Generation),
+        key: Key,
+        entry: AccessEntry,
+        outcome: Outcome,
+        now: Tick,
+    ) {
+        match entry.stream {
+            Some(_) if around.0.tells_tcp => self.ended.push(EndedStream { key, entry, outcome }),
+            Some(_) => self.tell(around, &entry, LineKind::End, outcome, now),
+            None => self.tell(around, &entry, LineKind::Request, outcome, now),
+        }
+    }
+
     /// The entry is that of a stream from now on.
     fn open(&mut self, around: (&AccessRule, &Generation), entry: &mut AccessEntry, status: u16, now: Tick) {
         entry.stream = Some(status);
@@ -258,8 +278,26 @@ pub fn passed_on(key: Key, settings: &Settings, now: Tick) {
         let Some(entry) = lines.entries.remove(&key) else { return };
         let journey = entry.proxied.map(|proxied| proxied.journey).unwrap_or_default();
         let outcome = Outcome { status: journey.status, response_bytes: Some(journey.passed_on), ..Outcome::default() };
-        let kind = if entry.stream.is_some() { LineKind::End } else { LineKind::Request };
-        lines.tell((rule, &settings.generation), &entry, kind, outcome, now);
+        lines.tell_last((rule, &settings.generation), key, entry, outcome, now);
+    });
+}
+
+/// Events were lost for a client: its stream tells how many.
+#[cold]
+pub fn lost(key: Key, count: u64, settings: &Settings) {
+    if settings.generation.access.is_some() {
+        settings.access.with(|lines| lines.entries.get_mut(&key).map(|entry| entry.lost += count));
+    }
+}
+
+/// The streams that have ended in this turn: their last lines, with what TCP knows. Before their sockets are closed.
+pub fn tell_ends(settings: &Settings, mut facts: impl FnMut(Key) -> Option<TcpFacts>, now: Tick) {
+    let Some(rule) = settings.generation.access.as_ref().filter(|rule| rule.tells_tcp) else { return };
+    settings.access.with(|lines| {
+        for EndedStream { key, entry, outcome } in std::mem::take(&mut lines.ended) {
+            let outcome = Outcome { tcp: facts(key), ..outcome };
+            lines.tell((rule, &settings.generation), &entry, LineKind::End, outcome, now);
+        }
     });
 }
 
@@ -323,23 +361,23 @@ impl LastEntry {
             let reason = Some(reason);
             let journey = entry.proxied.map(|proxied| proxied.journey).filter(|journey| journey.status > 0);
             let response_bytes = journey.filter(|_| self.is_http).map(|journey| journey.passed_on);
-            let (kind, outcome) = match (entry.stream, journey, answer) {
+            let outcome = match (entry.stream, journey, answer) {
                 (Some(status), ..) => {
                     let queued = Some(self.queued);
-                    (LineKind::End, Outcome { status, reason, response_bytes, queued })
+                    Outcome { status, reason, response_bytes, queued, tcp: None }
                 }
                 (None, Some(journey), _) => {
-                    (LineKind::Request, Outcome { status: journey.status, reason, response_bytes, queued: None })
+                    Outcome { status: journey.status, reason, response_bytes, ..Outcome::default() }
                 }
-                (None, None, Some(answer)) => (LineKind::Request, Outcome { reason, ..answer }),
+                (None, None, Some(answer)) => Outcome { reason, ..answer },
                 // Not a request: nothing whole has arrived, and nothing was answered.
                 (None, None, None) if entry.head.is_none() => return,
                 (None, None, None) => {
                     let status = if reason.is_some_and(CloseReason::is_departure) { CLIENT_LEFT } else { 0 };
-                    (LineKind::Request, Outcome { status, reason, ..Outcome::default() })
+                    Outcome { status, reason, ..Outcome::default() }
                 }
             };
-            lines.tell((rule, &settings.generation), &entry, kind, outcome, now);
+            lines.tell_last((rule, &settings.generation), self.key, entry, outcome, now);
         });
     }
 }

@@ -13,6 +13,8 @@ pub struct AccessLog {
     pub format: LineFormat,
     /// Whether streams have a line when they begin, too.
     pub tells_opens: bool,
+    /// Whether the end of a stream tells what TCP knows of its connection.
+    pub tells_tcp: bool,
 }
 
 /// Where the lines of a log go.

@@ -115,6 +115,7 @@ fn access_rule(config: &Config, log: &config::AccessLog) -> AccessRule {
     AccessRule {
         format: log.format,
         tells_opens: log.tells_opens,
+        tells_tcp: log.tells_tcp,
         listeners: Vec::new(),
         // RFC 6750 section 2.3: a client may send it though nothing here asks for it.
         secrets: of_query.chain(["access_token".into()]).collect(),

@@ -13,7 +13,7 @@ mod text;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::push_ip;
+use crate::base::{TcpFacts, push_ip};
 
 use stamp::Stamp;
 use text::{push_json, push_quoted, push_word};
@@ -109,6 +109,9 @@ pub struct AccessLine<'a> {
     pub proxied: Option<LineProxied<'a>>,
     /// Bytes that the client of a stream has not taken.
     pub queued: Option<u64>,
+    /// Events that a stream's client did not get; 0 where none is known to be lost.
+    pub lost: u64,
+    pub tcp: Option<TcpFacts>,
 }
 
 impl AccessLine<'_> {
@@ -159,6 +162,13 @@ impl AccessLine<'_> {
         members.known_number("request_bytes", self.request_bytes);
         members.known_number("response_bytes", self.response_bytes);
         members.known_number("queued", self.queued);
+        members.known_number("lost", Some(self.lost).filter(|lost| *lost > 0));
+        if let Some(tcp) = &self.tcp {
+            members.number("rtt_us", tcp.rtt_us.into());
+            members.number("retransmits", tcp.retransmits.into());
+            members.number("sent_bytes", tcp.sent_bytes);
+            members.number("received_bytes", tcp.received_bytes);
+        }
         if let Some(proxied) = &self.proxied {
             members.text("upstream", proxied.upstream.as_bytes());
             members.known("server", proxied.server);

@@ -32,6 +32,8 @@ fn line<'a>() -> AccessLine<'a> {
         response_bytes: Some(12),
         proxied: None,
         queued: None,
+        lost: 0,
+        tcp: None,
     }
 }
 
@@ -63,6 +65,8 @@ fn a_line_has_all_that_can_be_known() {
         user: Some("ann"),
         auth: Some("app"),
         queued: Some(7),
+        lost: 3,
+        tcp: Some(TcpFacts { rtt_us: 41_000, retransmits: 3, sent_bytes: 9_000, received_bytes: 500 }),
         proxied: Some(LineProxied {
             upstream: "app",
             server: Some("10.0.0.8:3000"),
@@ -98,6 +102,11 @@ fn a_line_has_all_that_can_be_known() {
         "request_bytes",
         "response_bytes",
         "queued",
+        "lost",
+        "rtt_us",
+        "retransmits",
+        "sent_bytes",
+        "received_bytes",
         "upstream",
         "server",
         "attempts",

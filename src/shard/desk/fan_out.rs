@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::base::{Address, Key, Slots};
 use crate::conn::held::Held;
 use crate::conn::settings::Settings;
-use crate::conn::{Conn, Pushed};
+use crate::conn::{Conn, Pushed, access};
 use crate::hub::{Pending, SubKey, Subscriber, Subscribers};
 use crate::mesh::Audience;
 use crate::proto::CloseReason;
@@ -73,6 +73,9 @@ impl FanOut<'_> {
             _ => {
                 self.others += 1;
                 self.counters.count_lost(number, pushed);
+                if let Some((_, count)) = pushed.lost() {
+                    access::lost(key, count, self.settings);
+                }
             }
         }
         if pushed == Pushed::TooSlow {

@@ -30,6 +30,9 @@ impl Desk {
             }
             _ => {
                 self.counters().count_lost(number, pushed);
+                if let Some((_, count)) = pushed.lost() {
+                    access::lost(key, count, &self.settings);
+                }
                 self.end(key, CloseReason::SlowConsumer);
             }
         }

@@ -14,6 +14,7 @@ pub(super) fn logged(mut settings: Settings, tells_opens: bool) -> Settings {
     let rule = AccessRule {
         format: LineFormat::Json,
         tells_opens,
+        tells_tcp: tells_opens,
         listeners: DOORS.iter().map(|door| format!("{door:?}").into()).collect(),
         secrets: vec!["token".into()],
         unix_ms: || 784_111_777_123,
@@ -120,6 +121,31 @@ fn a_stream_has_a_line_for_its_end_and_one_for_its_begin_if_wanted() {
             assert_eq!(text_of(&end, "user"), if path.contains("ann") { "ann" } else { "" });
         }
         assert_eq!(bench.core(0).desk.settings.access.open(), 0);
+    }
+}
+
+#[test]
+fn the_end_of_a_stream_says_how_its_connection_was_if_wanted() {
+    for is_wanted in [true, false] {
+        let mut bench = bench(is_wanted);
+        for path in ["/sse/1", "/ws/1"] {
+            let mut client = bench.open(0, path);
+            client.end.set_path(41_000, 3);
+            bench.lines();
+            client.hear();
+            bench.run_for(SECOND);
+            let sent = request(path).len();
+            client.end.reset();
+            let end = bench.line();
+            assert_eq!((outcome(&end).0, end.get("lost")), ("end", None));
+            if is_wanted {
+                assert_eq!((&end["rtt_us"], &end["retransmits"]), (&41_000.into(), &3.into()), "{end}");
+                assert_eq!(end["received_bytes"], sent, "{end}");
+                assert!(end["sent_bytes"].as_u64() > Some(100), "{end}");
+            } else {
+                assert!(end.get("rtt_us").is_none() && end.get("sent_bytes").is_none(), "{end}");
+            }
+        }
     }
 }
 

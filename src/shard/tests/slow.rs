@@ -31,7 +31,7 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        let bench = Bench::new(1, settings());
+        let bench = Bench::new(1, super::access::logged(settings(), false));
         let worker = bench.connect(0, BUS);
         worker.say("CONNECT {\"verbose\":false,\"headers\":true}\r\n");
         Play { bench, worker }
@@ -158,6 +158,10 @@ fn drop_says_where_something_is_missing() {
     assert_eq!(stands_at, MESSAGES);
     assert!(missing > 0 && missing == play.lost(1, Loss::Oldest));
     assert_eq!(play.bench.core(0).desk.counters().gaps(GapReason::Slow).value(), 1, "the reader read all at once");
+    slow.end.reset();
+    play.bench.run_for(SECOND);
+    let lines = super::access::lines(play.bench.log.as_ref().expect("there is a log"));
+    assert_eq!(lines.last().map(|line| &line["lost"]), Some(&missing.into()), "{lines:?}");
 }
 
 #[test]

@@ -251,11 +251,14 @@ fn tells_a_host_that_no_request_names() {
 #[test]
 fn an_access_log_has_a_file_or_stdout_and_two_choices() {
     let log = |text: &str| parse(&format!("{LISTENER}[access_log]\n{text}"), &[]).unwrap().access_log.unwrap();
-    let json = AccessLog { target: LogTarget::Stdout, format: LineFormat::Json, tells_opens: false };
+    let json = AccessLog { target: LogTarget::Stdout, format: LineFormat::Json, tells_opens: false, tells_tcp: false };
     assert_eq!(log("file = \"stdout\"\n"), json);
     let both = log("file = \"/var/log/a\"\nformat = \"combined\"\nstreams = \"both\"\n");
     let target = LogTarget::File("/var/log/a".into());
-    assert_eq!(both, AccessLog { target, format: LineFormat::Combined, tells_opens: true });
+    assert_eq!(both, AccessLog { target, format: LineFormat::Combined, tells_opens: true, tells_tcp: false });
+    assert!(log("file = \"stdout\"\ntcp = true\n").tells_tcp);
+    let told = errors("[access_log]\nfile = \"a\"\nformat = \"combined\"\ntcp = true\n");
+    assert!(told.len() == 1 && told[0].contains("access_log.tcp"), "{told:?}");
     assert_eq!(parse(LISTENER, &[]).unwrap().access_log, None);
     let told = errors("[access_log]\n");
     assert!(told.len() == 1 && told[0].contains("access_log has no file"), "{told:?}");

@@ -14,5 +14,14 @@ pub(super) fn read(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> Option
         Some("combined") => LineFormat::Combined,
         _ => LineFormat::Json,
     };
-    Some(AccessLog { target, format, tells_opens: section.text("streams").as_deref() == Some("both") })
+    let tells_tcp = section.switch("tcp");
+    if tells_tcp && format == LineFormat::Combined {
+        builder.conflict(
+            &section,
+            "tcp",
+            "is set beside format = \"combined\", which has no place for it; expected \"json\"",
+        );
+    }
+    let tells_opens = section.text("streams").as_deref() == Some("both");
+    Some(AccessLog { target, format, tells_opens, tells_tcp })
 }

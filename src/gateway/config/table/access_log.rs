@@ -33,4 +33,11 @@ pub(super) const ROWS: &[Row] = &[
         help: "Whether a stream (an event stream, a WebSocket) has a line at its end alone, or one at its begin, too.",
         doc: "",
     },
+    Row {
+        path: "access_log.tcp",
+        kind: Kind::Switch,
+        fallback: Fallback::Switch(false),
+        help: "Whether the end of a stream has what TCP knows of its connection: its round-trip time, retransmissions and bytes.",
+        doc: "One more system call for each stream that ends. Only in JSON, and not for clients on a unix socket.",
+    },
 ];
