@@ -37,6 +37,7 @@ use crate::base::{Address, RouteId, Tick};
 use crate::limits;
 use crate::proto::CloseReason;
 use crate::proto::http::{Body, ForwardedCredentials, Head, Streaming, go_on, is_looping, next_head};
+use crate::proto::reserved::headers::{HTTP_ID_HEADER, TRACE_HEADER};
 use crate::proto::subject::Subject;
 use crate::proto::upstream::UpstreamId;
 use crate::proto::user::User;
@@ -226,7 +227,7 @@ impl Exchange<'_> {
                     let greeting = settings.generation.channels.of(&channel).greeting();
                     (channel, greeting)
                 });
-                let fields = PassedFields::of(head, names_of_passed(request.route(route)));
+                let fields = fields_for_workers(&request, route);
                 Ok(Some(Step::Open(Opening { channels: channels.collect(), user, fields })))
             }
             AdmissionOutcome::Centrifuge { route, client, channels } => {
@@ -466,12 +467,14 @@ impl Exchange<'_> {
     }
 }
 
-/// The fields of a handshake that workers get.
-fn names_of_passed(route: &Route) -> &[Box<str>] {
-    match &route.target {
-        RouteTarget::WebSocket(target) => &target.headers,
-        _ => &[],
+/// The fields of a handshake that a worker gets, and its names in logs elsewhere.
+fn fields_for_workers(request: &ClientRequest<'_, '_>, route: RouteId) -> PassedFields {
+    let RouteTarget::WebSocket(target) = &request.route(route).target else { return PassedFields::default() };
+    if target.service.is_none() {
+        return PassedFields::default();
     }
+    let (id, trace) = (request.id(), request.trace().text());
+    PassedFields::of(request.head, &target.headers).with([(HTTP_ID_HEADER, &id), (TRACE_HEADER, trace.as_str())])
 }
 
 /// The facts that the request in hand is named after.

@@ -24,6 +24,12 @@ impl PassedFields {
         PassedFields(passed.collect())
     }
 
+    /// With further ones, whatever the room.
+    pub(super) fn with<const N: usize>(self, more: [(&str, &str); N]) -> PassedFields {
+        let more = more.map(|(name, value)| (name.into(), value.into()));
+        PassedFields(self.0.into_iter().chain(more).collect())
+    }
+
     pub fn push(&self, headers: &mut HeaderBlock) {
         self.0.iter().for_each(|(name, value)| headers.push(name, value));
     }

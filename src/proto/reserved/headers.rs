@@ -164,12 +164,12 @@ pub const HEADERS: &[HeaderRow] = &[
     },
     HeaderRow {
         name: HTTP_ID_HEADER,
-        carried_by: "requests",
+        carried_by: "requests; of WebSockets the messages of the kind `open`",
         meaning: "the id of the HTTP request, as servers get it and the access log has it: that of a trusted proxy, or the gateway's own",
     },
     HeaderRow {
         name: TRACE_HEADER,
-        carried_by: "requests",
+        carried_by: "requests; of WebSockets the messages of the kind `open`",
         meaning: "the trace that it belongs to (W3C Trace Context): that of a trusted proxy, or a new one",
     },
 ];

@@ -71,9 +71,17 @@ fn whom_no_worker_serves_is_counted_by_the_service_and_the_reason() {
     assert_eq!((counts, bench.closed(0, CloseReason::NoWorker)), ([2, 1], 1));
 }
 
+/// The id and the trace of the stream that has begun last, as the access log has them.
+fn logged_names(bench: &Bench) -> (String, String) {
+    let lines = super::access::lines(bench.log.as_ref().expect("there is a log"));
+    let line = lines.last().expect("it has begun");
+    let text = |key: &str| line[key].as_str().expect("a text").to_owned();
+    (text("id"), text("trace"))
+}
+
 #[test]
 fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
-    let mut settings = super::settings();
+    let mut settings = super::access::logged(super::settings(), true);
     let websocket = WebSocketRoute {
         service: Some(Service::new("echo").unwrap()),
         subprotocols: ["chat.v2", "chat.v1"].map(Into::into).into(),
@@ -98,9 +106,14 @@ fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
         client.say(
             request("/chat").replace("Host: a\r\n", &format!("Host: a\r\nUser-Agent: me\r\nCookie: c\r\n{offered}")),
         );
-        bench.run_for(SECOND / 10);
+        bench.run_for(2 * limits::ACCESS_LOG_DELAY);
         let opened = worker.hear();
         assert!(opened.contains("Tg-Kind: open\r\nUser-Agent: me\r\n") && !opened.contains("Cookie"), "{opened}");
+        let logged = logged_names(&bench);
+        assert!(
+            opened.contains(&format!("\r\nX-Request-Id: {}\r\ntraceparent: 00-{}-", logged.0, logged.1)),
+            "{opened}"
+        );
         client.say(text(b"hello"));
         bench.run_for(SECOND / 10);
         let (answer, heard) = (client.hear(), worker.hear());
@@ -113,6 +126,7 @@ fn a_worker_is_told_the_subprotocol_and_the_fields_of_the_handshake() {
         assert_eq!(field(&answer, "Sec-WebSocket-Protocol").as_deref(), chosen, "{offers}: {answer}");
         assert_eq!(field(&heard, "Tg-Subprotocol").as_deref(), chosen, "{offers}: {heard}");
         assert!(heard.contains("hello") && !heard.contains("User-Agent"), "{heard}");
+        assert!(!heard.contains("traceparent"), "its connection names it: {heard}");
         clients.push(client);
     }
 }
