@@ -270,8 +270,8 @@ pub(super) const ROWS: &[Row] = &[
         path: "auth[].certificate.user",
         kind: Kind::Choice(&["san_uri", "san_dns", "san_email", "subject_cn"]),
         fallback: Fallback::Text("san_uri"),
-        help: "The name in the certificate that is the user: its first URI, DNS name or e-mail address (subjectAltName), or its common name.",
-        doc: "`subject_cn` is for authorities that write no other name: it has no form of its own, so nothing but the authority \
+        help: "The name in the certificate that is the user.",
+        doc: "The first URI, DNS name or e-mail address of its subjectAltName, or the common name of its subject. `subject_cn` is for authorities that write no other name: it has no form of its own, so nothing but the authority \
               keeps a user's certificate from the name of a service. A certificate with two common names has none.",
     },
     Row {
