@@ -6,7 +6,7 @@
 //!
 //! Workers are not in it: up to 64 MiB may wait for each that does not read.
 
-use super::config::Config;
+use super::config::{ClientProof, Config};
 use crate::limits;
 use crate::outbound;
 
@@ -33,7 +33,10 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
     let has_client_limits = !config.client_limits.is_empty();
     let upstreams = config.upstreams.iter().map(|upstream| upstream.bytes_at_most(shards)).fold(0, u64::saturating_add);
     let watched = outbound::watched(&config.upstreams) as u64;
-    let checking = if config.auths.is_empty() { 0 } else { shards as u64 };
+    // A server that decides is asked each time, and a certificate is shown once for each connection.
+    let has_tokens = config.auths.iter().any(|auth| matches!(auth.proof, ClientProof::Token(_)));
+    let remembering = if has_tokens { shards as u64 } else { 0 };
+    let revoking = if config.auths.is_empty() { 0 } else { shards as u64 };
     let deciding = if config.deciders.is_empty() { 0 } else { shards as u64 };
     let logged = if config.access_log.is_some() { connections } else { 0 };
     let config = &config.limits;
@@ -89,7 +92,8 @@ pub fn items(connections: u64, shards: usize, config: &Config, bytes_per_connect
             ),
         },
         per("names and probes", watched, "servers", limits::WATCHED_SERVER_BYTES, ", each with a name or with health"),
-        per("remembered tokens", checking, "shards", limits::PROOFS_MEMORY_BYTES, ", if there is an [[auth]]"),
+        per("remembered tokens", remembering, "shards", limits::PROOFS_MEMORY_BYTES, ", if an [[auth]] has jwt"),
+        per("revocations", revoking, "shards", limits::REVOCATIONS_MEMORY_BYTES, ", if there is an [[auth]]"),
         per("decisions", deciding, "shards", limits::DECISIONS_MEMORY_BYTES, ", if a [[permission]] asks"),
         per("limits of clients", tallies, "accounts", limits::TALLY_BYTES, ", if there is a [[limit]]"),
         per("access log", logged, "connections", limits::ACCESS_LOG_ENTRY_BYTES, ", if there is an [access_log]"),
@@ -125,15 +129,21 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_remembered_where_there_is_an_auth() {
-        let remembered = |config: &Config| {
+    fn tokens_are_remembered_where_an_auth_has_tokens_and_revocations_where_there_is_an_auth() {
+        let bytes = |config: &Config| {
             let items = items(1, 4, config, limits::CONNECTION_BYTES_PLAIN);
-            items.iter().find(|item| item.name == "remembered tokens").unwrap().bytes
+            ["remembered tokens", "revocations"].map(|name| items.iter().find(|item| item.name == name).unwrap().bytes)
         };
-        let text = "[[listener]]\naddress = \"127.0.0.1:80\"\n[[auth]]\nname = \"a\"\njwt = { hmac_secret = \"b\" }\n";
-        let config = Config::parse("tidegate.toml".as_ref(), text, []).unwrap();
-        assert_eq!(remembered(&config), 4 * limits::PROOFS_MEMORY_BYTES);
-        assert_eq!(remembered(&Config::default()), 0);
+        let (tokens, revocations) = (4 * limits::PROOFS_MEMORY_BYTES, 4 * limits::REVOCATIONS_MEMORY_BYTES);
+        for (proof, expected) in [
+            ("jwt = { hmac_secret = \"b\" }", [tokens, revocations]),
+            ("certificate = {}", [0, revocations]),
+            ("forward = { upstream = \"http://127.0.0.1:9\", user = \"X-User\" }", [0, revocations]),
+        ] {
+            let text = format!("[[listener]]\naddress = \"127.0.0.1:80\"\n[[auth]]\nname = \"a\"\n{proof}\n");
+            assert_eq!(bytes(&Config::parse("tidegate.toml".as_ref(), &text, []).unwrap()), expected, "{proof}");
+        }
+        assert_eq!(bytes(&Config::default()), [0, 0]);
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub const AUTH_RETRY: Duration = Duration::from_secs(5);
 pub const PROOFS_MAX: usize = 4_096;
 /// The same in bytes, the tokens included: that many of 1 KiB each, a usual token with its proof. One with long claims takes up to 16 KiB.
 pub const PROOFS_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Memory of a shard for them: an entry of the list, its place in the table and the counters of the shared proof are about 160 bytes; and for the revocations that it knows.
-pub const PROOFS_MEMORY_BYTES: u64 = (PROOFS_BYTES_MAX + PROOFS_MAX * 160 + REVOCATIONS_MAX * 64) as u64;
+/// Memory of a shard for them: an entry of the list, its place in the table and the counters of the shared proof are about 160 bytes.
+pub const PROOFS_MEMORY_BYTES: u64 = (PROOFS_BYTES_MAX + PROOFS_MAX * 160) as u64;
 /// `[[auth]]` of a configuration: each has its keys and its metrics.
 pub const AUTHS_MAX: usize = 64;
 /// How long a tunnel whose token has ended waits for the end of a frame that is being sent, and how often a request is looked at
@@ -49,6 +49,8 @@ pub const AUTHS_MAX: usize = 64;
 pub const TOKEN_FRAME_WAIT: Duration = Duration::from_secs(1);
 /// Revocations that a shard knows, 64 bytes each: as many as an application signs out in a day.
 pub const REVOCATIONS_MAX: usize = 65_536;
+/// Memory of a shard for them.
+pub const REVOCATIONS_MEMORY_BYTES: u64 = REVOCATIONS_MAX as u64 * 64;
 /// How long one is known if it does not say: as long as most tokens live.
 pub const REVOCATION_SECONDS: u64 = 86_400;
 /// Revocations for which a shard looks through its connections at the same time.
