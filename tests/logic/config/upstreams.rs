@@ -144,6 +144,10 @@ fn reads_names_and_health() {
     assert_eq!(config.upstreams[0].servers[0].host(), "App.internal:3000");
     let defaults = read(&format!("{APP}health = {{ path = \"/\" }}\n"));
     assert_eq!(defaults.upstreams[0].health, Some(HealthRule::new("/")));
+    let hurried = read(&format!("{APP}health = {{ path = \"/\", interval_s = 1 }}\n"));
+    let second = Duration::from_secs(1);
+    let expected = HealthRule { interval: second, timeout: second, ..HealthRule::new("/") };
+    assert_eq!(hurried.upstreams[0].health, Some(expected), "the default follows");
     let doubts = read(&format!("{APP}resolve_s = 3\n")).doubts;
     assert!(doubts[0].to_string().contains("has no effect, because no server is configured by its name"), "{doubts:?}");
 }

@@ -89,7 +89,11 @@ fn health_rule(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option
     let path = builder.required(section, "path")?;
     let count = |key: &str| u32::try_from(section.whole(key)).unwrap_or(u32::MAX);
     let defaults = HealthRule::new(&path);
-    let (interval, timeout) = (section.whole("interval_s"), section.whole("timeout_s"));
+    let interval = section.whole("interval_s");
+    let timeout = match section.value("timeout_s") {
+        Some(_) => section.whole("timeout_s"),
+        None => section.whole("timeout_s").min(interval),
+    };
     if timeout > interval {
         let words = format!("is more than the {interval} s between two probes; expected at most as long");
         builder.conflict(section, "timeout_s", &words);

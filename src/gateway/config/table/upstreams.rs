@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         kind: SECONDS,
         fallback: Fallback::Whole(limits::HEALTH_TIMEOUT.as_secs()),
         help: "How long a probe may take, from the connection to the head of the answer.",
-        doc: "",
+        doc: "At most `interval_s`; where that is less than the default, it is the default.",
     },
     Row {
         path: "upstream[].health.rise",
