@@ -80,7 +80,7 @@ pub(super) fn forward(
         accept: arrived.accept,
         may_repeat: head.body.is_empty() && matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"),
         wants_fresh: matches!(head.method, "POST" | "PATCH"),
-        wants_events: head.method == "GET" && accepts_events(head),
+        wants_events: target.calls_events_back && head.method == "GET" && accepts_events(head),
         is_secure: arrived.is_secure,
         names_server: own.host.is_none(),
         page_rule: arrived.page_rule,

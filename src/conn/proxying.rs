@@ -61,7 +61,7 @@ pub struct ForwardedRequest {
     pub may_repeat: bool,
     /// It must not be sent on a connection that may be about to close.
     pub wants_fresh: bool,
-    /// The client is an EventSource, which gives up for ever after any status but 200.
+    /// The client is an EventSource, which gives up for ever after any status but 200, and is to come back.
     pub wants_events: bool,
     /// Its client came by https.
     pub is_secure: bool,

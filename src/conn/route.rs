@@ -209,6 +209,8 @@ pub struct ProxyRoute {
     pub has_encoded_slashes: bool,
     /// Whether header fields go on whose names a server may read as another one.
     pub takes_any_name: bool,
+    /// An EventSource without a server is told when to come back; otherwise it gets the status, as any other client.
+    pub calls_events_back: bool,
 }
 
 /// The `Host` that the servers of an upstream get.
@@ -235,6 +237,7 @@ impl ProxyRoute {
             has_websockets: true,
             has_encoded_slashes: false,
             takes_any_name: false,
+            calls_events_back: true,
         }
     }
 }

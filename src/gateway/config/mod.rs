@@ -249,6 +249,8 @@ pub struct ProxyTarget {
     pub has_encoded_slashes: bool,
     /// Whether header fields go on whose names have other signs than letters, digits and `-`.
     pub takes_any_name: bool,
+    /// Whether an EventSource without a server is told when to come back, instead of getting the status.
+    pub calls_events_back: bool,
 }
 
 /// The `Host` of requests to servers.

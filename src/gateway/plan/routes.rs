@@ -84,6 +84,7 @@ fn route(route: &config::Route, config: &Config) -> Result<Route, String> {
             has_websockets: proxy.has_websockets,
             has_encoded_slashes: proxy.has_encoded_slashes,
             takes_any_name: proxy.takes_any_name,
+            calls_events_back: proxy.calls_events_back,
         })),
         config::Target::Centrifuge(centrifuge) => RouteTarget::Centrifuge(Box::new(CentrifugeRoute {
             service: centrifuge.service.as_ref().map(service).transpose()?,

@@ -90,13 +90,15 @@ fn reads_a_proxied_route() {
         has_websockets: true,
         has_encoded_slashes: false,
         takes_any_name: false,
+        calls_events_back: true,
     };
     assert_eq!((&target, &config.routes[0].methods[..]), (&defaults, &["*".to_owned()][..]));
     assert_eq!(proxy(APP, "{ upstream = \"app\" }").0, defaults);
     let (target, _) = proxy(
         APP,
         "{ upstream = \"app\", strip = \"/api\", host = \"app.internal:80\", body_bytes_max = 5, response_timeout_s = 6, \
-         idle_timeout_s = 7, stream_idle_s = 8, retries = 0, websocket = false, encoded_slashes = true, header_names = \"lenient\" }",
+         idle_timeout_s = 7, stream_idle_s = 8, retries = 0, websocket = false, encoded_slashes = true, header_names = \"lenient\", \
+         event_stream_errors = \"status\" }",
     );
     let all = ProxyTarget {
         upstream: "app".to_owned(),
@@ -110,6 +112,7 @@ fn reads_a_proxied_route() {
         has_websockets: false,
         has_encoded_slashes: true,
         takes_any_name: true,
+        calls_events_back: false,
     };
     assert_eq!(target, all);
     for (text, host) in [("client", ProxyHost::Client), ("upstream", ProxyHost::Upstream)] {

@@ -234,6 +234,7 @@ pub(super) fn proxy(
         has_websockets: section.switch("websocket"),
         has_encoded_slashes: section.switch("encoded_slashes"),
         takes_any_name: section.text("header_names").as_deref() == Some("lenient"),
+        calls_events_back: section.text("event_stream_errors").as_deref() != Some("status"),
     })
 }
 

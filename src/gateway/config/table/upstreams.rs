@@ -382,4 +382,13 @@ pub(super) const OF_ROUTES: &[Row] = &[
               passes such fields, except those that would be read as one of the gateway's own, of the connection, or of an `[[auth]]`. \
               What is left out is counted: `tidegate_proxied_fields_left_out_total`.",
     },
+    Row {
+        path: "route[].proxy.event_stream_errors",
+        kind: Kind::Choice(&["retry", "status"]),
+        fallback: Fallback::Text("retry"),
+        help: "What a request for an event stream gets without an answer of a server: a time to come back, or the status.",
+        doc: "With `\"retry\"` a GET that accepts `text/event-stream` gets an empty stream with `retry:` instead of the gateway's own 502, 503 or \
+              504, because an EventSource gives up for ever after any status but 200 (the WHATWG HTML standard). `\"status\"` is for clients \
+              that see to that themselves, and for monitors. A server's own status is never changed.",
+    },
 ];

@@ -60,6 +60,19 @@ fn an_event_source_whose_server_is_away_gets_an_empty_stream_and_comes_back() {
 }
 
 #[test]
+fn a_reader_of_events_that_wants_the_status_gets_it() {
+    let mut stage = stage(1, |target, _| target.calls_events_back = false);
+    stage.services[0].decide(DialFate::Refused);
+    let mut client = stage.client();
+    client.say("GET /api/a HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n");
+    stage.run();
+    let refusal = raw(&mut client);
+    assert!(refusal.starts_with("HTTP/1.1 502 ") && !refusal.contains("retry:"), "{refusal}");
+    drop(client);
+    stage.end();
+}
+
+#[test]
 fn a_refusal_before_the_body_has_come_ends_the_connection() {
     let mut stage = plain();
     stage.services[0].decide(DialFate::Refused);
