@@ -17,6 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{self, Instant};
 
+use super::answer::WholeAnswer;
 use super::names::look_up;
 use super::watch::Common;
 use super::wire::{Aim, converse};
@@ -25,11 +26,11 @@ use crate::base::{Remote, mix};
 use crate::conn::published::PublishedKeys;
 use crate::conn::route::AuthId;
 use crate::limits::{
-    ANSWER_HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX, KEY_ASKS_APART, KEY_CONNECT_TIMEOUT, KEY_FETCH_TIMEOUT,
-    KEY_RETRY_FIRST, KEY_RETRY_MAX, KEY_SET_BYTES_MAX, KEYS_KEPT_MAX, KEYS_KEPT_MIN,
+    KEY_ASKS_APART, KEY_CONNECT_TIMEOUT, KEY_FETCH_TIMEOUT, KEY_RETRY_FIRST, KEY_RETRY_MAX, KEY_SET_BYTES_MAX,
+    KEYS_KEPT_MAX, KEYS_KEPT_MIN,
 };
 use crate::mesh::keys::{FetchFault, KeyMail};
-use crate::proto::http::{AnswerHead, Body, BodyStep, next_answer};
+use crate::proto::http::AnswerHead;
 use crate::proto::tls::client::ServersTls;
 use crate::proto::token::{Algorithms, KeySet};
 use crate::proto::upstream::{ServerAddress, UpstreamServer};
@@ -160,8 +161,8 @@ async fn fetch(source: &KeySource) -> Result<(KeySet, Duration), Failure> {
     let mut failure = Failure(FetchFault::Unreachable, "it has no address".to_owned());
     for to in addresses.iter() {
         let aim = Aim { to: to.clone(), from: None, host: source.server.host().into(), tls: tls.clone() };
-        let mut answer = KeyAnswer::default();
-        let talk = converse(&aim, &request, |heard, has_ended| answer.hear(heard, has_ended));
+        let mut answer = KeyAnswer::new(KEY_SET_BYTES_MAX);
+        let talk = converse(&aim, &request, |heard, has_ended| hear(&mut answer, heard, has_ended));
         let kept = match time::timeout(KEY_CONNECT_TIMEOUT, talk).await {
             Ok(Ok(kept)) => kept,
             // Another address may be reached.
@@ -175,7 +176,7 @@ async fn fetch(source: &KeySource) -> Result<(KeySet, Duration), Failure> {
                 continue;
             }
         };
-        let set = KeySet::read(&answer.content, source.allowed);
+        let set = KeySet::read(answer.content(), source.allowed);
         return set
             .map(|set| (set, kept))
             .map_err(|words| Failure(FetchFault::Unreadable, format!("what it says {words}")));
@@ -183,60 +184,16 @@ async fn fetch(source: &KeySource) -> Result<(KeySet, Duration), Failure> {
     Err(failure)
 }
 
-/// The answer of the key server, as it arrives.
-#[derive(Default)]
-struct KeyAnswer {
-    interim: u8,
-    /// The rest of the body, and how long the answer may be kept; `None` before the head.
-    body: Option<(Body, Duration)>,
-    content: Vec<u8>,
-}
+type KeyAnswer = WholeAnswer<Duration>;
 
-impl KeyAnswer {
-    /// Takes what has arrived. Returns how long the answer may be kept, once it is whole.
-    fn hear(&mut self, heard: &mut Vec<u8>, has_ended: bool) -> Result<Option<Duration>, Failure> {
-        let unreadable = |words: &str| Failure(FetchFault::Unreadable, words.to_owned());
-        let mut input = &mut heard[..];
-        while self.body.is_none() {
-            let Some(head) = next_answer(&mut input, false).map_err(|_| unreadable("its answer is no HTTP"))? else {
-                break;
-            };
-            if head.is_interim() && self.interim < INTERIM_ANSWERS_MAX {
-                self.interim += 1;
-                continue;
-            }
-            if head.status != 200 {
-                return Err(Failure(FetchFault::Status, format!("it has answered with status {}", head.status)));
-            }
-            let body = Body::new(head.body, KEY_SET_BYTES_MAX as u64).map_err(|_| unreadable(TOO_LONG))?;
-            self.body = Some((body, kept_for(&head)));
-        }
-        let mut kept = None;
-        if let Some((body, lifetime)) = &mut self.body {
-            loop {
-                match body.next(&mut input).map_err(|_| unreadable("its answer is broken, or too long"))? {
-                    BodyStep::Data(piece) => self.content.extend_from_slice(piece),
-                    BodyStep::End => {
-                        kept = Some(*lifetime);
-                        break;
-                    }
-                    BodyStep::NeedMore => {
-                        kept = (has_ended && body.ends_with_connection()).then_some(*lifetime);
-                        break;
-                    }
-                }
-            }
-        }
-        if self.content.len() > KEY_SET_BYTES_MAX || input.len() > ANSWER_HEAD_BYTES_MAX && self.body.is_none() {
-            return Err(unreadable(TOO_LONG));
-        }
-        let left = input.len();
-        heard.drain(..heard.len() - left);
-        Ok(kept)
-    }
+/// Takes what has arrived. Returns how long the answer may be kept, once it is whole.
+fn hear(answer: &mut KeyAnswer, heard: &mut Vec<u8>, has_ended: bool) -> Result<Option<Duration>, Failure> {
+    let judge = |head: &AnswerHead<'_>| match head.status {
+        200 => Ok(kept_for(head)),
+        status => Err(Failure(FetchFault::Status, format!("it has answered with status {status}"))),
+    };
+    answer.hear(heard, has_ended, judge, |words| Failure(FetchFault::Unreadable, words.to_owned()))
 }
-
-const TOO_LONG: &str = "its answer is too long";
 
 /// How long the set is kept (RFC 9111 section 4.2): `max-age` without the age that a cache has counted, within bounds.
 fn kept_for(head: &AnswerHead<'_>) -> Duration {
@@ -256,15 +213,15 @@ mod tests {
 
     /// The outcome of an answer whose bytes arrive in pieces of this size.
     fn heard(answer: &str, piece: usize) -> Result<(Option<Duration>, usize), Failure> {
-        let (mut own, mut heard) = (KeyAnswer::default(), Vec::new());
+        let (mut own, mut heard) = (KeyAnswer::new(KEY_SET_BYTES_MAX), Vec::new());
         for bytes in answer.as_bytes().chunks(piece) {
             heard.extend_from_slice(bytes);
-            if let Some(kept) = own.hear(&mut heard, false)? {
-                return Ok((Some(kept), own.content.len()));
+            if let Some(kept) = hear(&mut own, &mut heard, false)? {
+                return Ok((Some(kept), own.content().len()));
             }
         }
-        let kept = own.hear(&mut heard, true)?;
-        Ok((kept, own.content.len()))
+        let kept = hear(&mut own, &mut heard, true)?;
+        Ok((kept, own.content().len()))
     }
 
     fn with(fields: &str) -> String {

@@ -16,11 +16,12 @@
 //! - `judgement`  how many of them in a row it takes until a server is down, or up again
 //! - `watch`      the servers, each with its addresses
 //! - `keys`       key sets
-//! - `wire`       one request of the thread itself
+//! - `wire`       one request of the thread itself; `answer`: what is said to it
 //!
 //! Everything here is bounded: tasks by the servers of the configuration, lookups and probes at once, and letters: while
 //! a shard's mailbox is full, no further news is taken from the tasks, and they wait.
 
+mod answer;
 mod judgement;
 mod keys;
 mod names;

@@ -1,7 +1,7 @@
-//! A request of the thread itself, and what its server says: one connection, in clear or by TLS, which closes after it.
+//! A request of the thread itself, and what its server says, over a connection in clear or by TLS.
 //!
 //! ```text
-//!  connect --> [handshake] --> request --> hear, hear .. until the caller has its outcome, or a fault
+//!  connect --> [handshake] --> request --> hear, hear .. until the caller has its outcome, or a fault --> perhaps another request
 //! ```
 
 use std::io;
@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::base::Remote;
 use crate::limits::ANSWER_HEAD_BYTES_MAX;
+use crate::proto::CloseReason;
 use crate::proto::tls::{Opened, Tls};
 
 /// Plaintext of one look at the records that have arrived.
@@ -38,9 +39,61 @@ pub(super) async fn converse<T, E: From<String>>(
     request: &str,
     hear: impl FnMut(&mut Vec<u8>, bool) -> Result<Option<T>, E>,
 ) -> Result<T, E> {
-    match &aim.to {
-        Remote::Tcp(address) => talk(connect(*address, aim.from).await.map_err(words)?, aim, request, hear).await,
-        Remote::Unix(path) => talk(UnixStream::connect(path).await.map_err(words)?, aim, request, hear).await,
+    Wire::open(aim).await?.ask(request, hear).await
+}
+
+/// A connection to a server, for one request after the other.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    layer: WireLayer,
+    /// Bytes of the server that are not opened yet.
+    wire: Vec<u8>,
+    /// What it has said.
+    heard: Vec<u8>,
+    has_ended: bool,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Wire {
+    pub(super) async fn open(aim: &Aim) -> Result<Wire, String> {
+        let stream: Box<dyn Stream> = match &aim.to {
+            Remote::Tcp(address) => Box::new(connect(*address, aim.from).await.map_err(words)?),
+            Remote::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(words)?),
+        };
+        let layer = match &aim.tls {
+            Some((config, name)) => WireLayer::Tls(Box::new(TlsLayer::begin(config, name.clone())?)),
+            None => WireLayer::Plain(Vec::new()),
+        };
+        Ok(Wire { stream, layer, wire: Vec::new(), heard: Vec::new(), has_ended: false })
+    }
+
+    /// One request and its answer. See [`converse`].
+    pub(super) async fn ask<T, E: From<String>>(
+        &mut self,
+        request: &str,
+        mut hear: impl FnMut(&mut Vec<u8>, bool) -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        self.layer.say(request)?;
+        loop {
+            let has_more = self.layer.advance(&mut self.wire, &mut self.heard)?;
+            if let Some(outcome) = hear(&mut self.heard, self.has_ended && !has_more)? {
+                return Ok(outcome);
+            }
+            let out = self.layer.take_output();
+            if !out.is_empty() {
+                self.stream.write_all(&out).await.map_err(words)?;
+            }
+            if has_more {
+                continue;
+            }
+            if self.has_ended {
+                return Err("it has closed the connection without a whole answer".to_owned().into());
+            }
+            self.has_ended = self.stream.read_buf(&mut self.wire).await.map_err(words)? == 0;
+        }
     }
 }
 
@@ -56,36 +109,6 @@ async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> 
     socket.connect(to).await
 }
 
-async fn talk<T, E: From<String>>(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    aim: &Aim,
-    request: &str,
-    mut hear: impl FnMut(&mut Vec<u8>, bool) -> Result<Option<T>, E>,
-) -> Result<T, E> {
-    let mut layer = match &aim.tls {
-        Some((config, name)) => WireLayer::Tls(Box::new(TlsLayer::begin(config, name.clone(), request)?)),
-        None => WireLayer::Plain(Vec::from(request)),
-    };
-    let (mut wire, mut heard, mut has_ended) = (Vec::new(), Vec::new(), false);
-    loop {
-        let has_more = layer.advance(&mut wire, &mut heard)?;
-        if let Some(outcome) = hear(&mut heard, has_ended && !has_more)? {
-            return Ok(outcome);
-        }
-        let out = layer.take_output();
-        if !out.is_empty() {
-            stream.write_all(&out).await.map_err(words)?;
-        }
-        if has_more {
-            continue;
-        }
-        if has_ended {
-            return Err("it has closed the connection without a whole answer".to_owned().into());
-        }
-        has_ended = stream.read_buf(&mut wire).await.map_err(words)? == 0;
-    }
-}
-
 /// The layer between the socket and the answer.
 enum WireLayer {
     /// Bytes that are to be sent.
@@ -95,20 +118,40 @@ enum WireLayer {
 
 struct TlsLayer {
     tls: Tls,
-    /// Sent after the handshake.
-    request: String,
+    /// Sent after the handshake; `None`: that is over.
+    waiting: Option<String>,
     out: Vec<u8>,
 }
 
 impl TlsLayer {
-    fn begin(config: &Arc<ClientConfig>, name: CertifiedName<'static>, request: &str) -> Result<TlsLayer, String> {
+    fn begin(config: &Arc<ClientConfig>, name: CertifiedName<'static>) -> Result<TlsLayer, String> {
         let mut out = Vec::new();
-        let tls = Tls::client(config, name, &mut out).map_err(|reason| reason.row().words.to_owned())?;
-        Ok(TlsLayer { tls, request: request.to_owned(), out })
+        let tls = Tls::client(config, name, &mut out).map_err(in_words)?;
+        Ok(TlsLayer { tls, waiting: Some(String::new()), out })
+    }
+
+    fn seal(&mut self, request: &str) -> Result<(), String> {
+        self.tls.seal([request.as_bytes()], &mut Vec::new(), &mut self.out).map(|_| ()).map_err(in_words)
     }
 }
 
+fn in_words(reason: CloseReason) -> String {
+    reason.row().words.to_owned()
+}
+
 impl WireLayer {
+    /// Adds a request to what is to be sent.
+    fn say(&mut self, request: &str) -> Result<(), String> {
+        match self {
+            WireLayer::Plain(out) => out.extend_from_slice(request.as_bytes()),
+            WireLayer::Tls(layer) => match &mut layer.waiting {
+                Some(waiting) => waiting.push_str(request),
+                None => layer.seal(request)?,
+            },
+        }
+        Ok(())
+    }
+
     /// Takes what can be used off the front of `wire`, and appends to `heard` what the server has said. True if there is more in
     /// `wire` than one look takes.
     fn advance(&mut self, wire: &mut Vec<u8>, heard: &mut Vec<u8>) -> Result<bool, String> {
@@ -116,18 +159,17 @@ impl WireLayer {
             heard.append(wire);
             return Ok(false);
         };
-        let TlsLayer { tls, request, out } = &mut **layer;
         let mut input = &mut wire[..];
         let is_full = loop {
-            match tls.open(&mut input, heard, out, PLAIN_BYTES_MAX) {
+            match layer.tls.open(&mut input, heard, &mut layer.out, PLAIN_BYTES_MAX) {
                 Ok(Opened::Handshaken(_)) => {
-                    let sealed = tls.seal([request.as_bytes()], &mut Vec::new(), out);
-                    sealed.map_err(|reason| reason.row().words.to_owned())?;
+                    let waiting = layer.waiting.take().unwrap_or_default();
+                    layer.seal(&waiting)?;
                 }
                 Ok(Opened::Full) => break true,
                 Ok(Opened::More | Opened::PeerClosed) => break false,
                 Err(reason) => {
-                    let why = tls.failure().map_or_else(|| reason.row().words.to_owned(), ToString::to_string);
+                    let why = layer.tls.failure().map_or_else(|| in_words(reason), ToString::to_string);
                     return Err(format!("TLS has failed: {why}"));
                 }
             }
