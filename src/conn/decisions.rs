@@ -30,6 +30,8 @@ pub struct Decider {
 pub enum DecidedBy {
     /// Workers: their subject.
     Workers(Subject),
+    /// A URL, which the thread beside the shards asks.
+    Url(Box<str>),
 }
 
 impl Decider {
@@ -37,6 +39,7 @@ impl Decider {
     pub fn name(&self) -> &str {
         match &self.by {
             DecidedBy::Workers(subject) => subject.as_str(),
+            DecidedBy::Url(url) => url,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::outbound::{Outbound, OutboundParts};
 pub(super) fn start(parts: OutboundParts, failures: Sender<String>) -> Result<JoinHandle<()>, StartError> {
     let no = |error| StartError(format!("the thread for names and probes did not start: {error}"));
     let (begun, has_begun) = bounded(1);
-    let (patience, awaited) = match parts.keys.is_empty() {
+    let (patience, awaited) = match parts.sources.keys.is_empty() {
         true => (LOOKUP_WAIT_AT_START, "names of servers have been looked up"),
         false => (KEYS_WAIT_AT_START, "names of servers have been looked up and keys of issuers fetched"),
     };

@@ -196,7 +196,7 @@ impl Builder {
         let shards = plan.shards;
         let opened = OpenedPlan::new(plan, sockets)?;
         let wakers = (0..shards).map(|_| waker()).collect::<Result<Vec<_>, _>>()?;
-        let is_outbound_needed = outbound::is_needed(&opened.settings.generation.upstreams, opened.key_sources.len());
+        let is_outbound_needed = outbound::is_needed(&opened.settings.generation.upstreams, &opened.sources);
         let outbound_waker = is_outbound_needed.then(waker).transpose()?;
         let side_threads: Vec<Waker> = outbound_waker.iter().cloned().collect();
         let beside = side_threads.len();
@@ -239,8 +239,8 @@ impl Builder {
             let generation = &opened.settings.generation;
             let (place, mesh) = (Place(shards as u16), gateway.mesh.clone());
             let (upstreams, upstreams_tls) = (generation.upstreams.clone(), generation.upstreams_tls.clone());
-            let keys = opened.key_sources.clone();
-            let parts = OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, keys, fold, clock };
+            let sources = opened.sources.clone();
+            let parts = OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, sources, fold, clock };
             gateway.outbound.push(beside::start(parts, started.failed)?);
         }
         gateway.log_writer = access_log::start(&config, &opened.settings.generation, &gateway.mesh, log_mailbox)?;

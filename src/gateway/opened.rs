@@ -10,7 +10,7 @@ use crate::conn::quota::{Quota, Quotas};
 use crate::conn::settings::{ProcessName, Readiness, Settings};
 use crate::driver::path::{SocketFile, claim_path};
 use crate::driver::socket::{self, ListeningSocket};
-use crate::outbound::KeySource;
+use crate::outbound::OutboundSources;
 use crate::shard::Entrance;
 
 use super::activated::{self, ActivatedSocket, Wanted};
@@ -26,7 +26,7 @@ pub(super) struct OpenedPlan {
     pub pinning: Result<Vec<usize>, String>,
     pub settings: Settings,
     /// Issuers that publish their keys.
-    pub key_sources: Vec<KeySource>,
+    pub sources: OutboundSources,
     /// How long sent bytes may stay unacknowledged.
     pub peer_timeout: Duration,
     pub gates: Vec<Gate>,
@@ -61,8 +61,7 @@ impl Gate {
 impl OpenedPlan {
     /// Claims every address for which `sockets` has no socket. If one cannot be claimed, all are given up.
     pub(super) fn new(plan: Plan, sockets: Vec<ActivatedSocket>) -> Result<OpenedPlan, StartError> {
-        let Plan { shards, pin, mut process, mut generation, quotas, key_sources, tallies_max, peer_timeout, gates } =
-            plan;
+        let Plan { shards, pin, mut process, mut generation, quotas, sources, tallies_max, peer_timeout, gates } = plan;
         let wanted: Vec<Wanted> = gates.iter().filter_map(wanted).collect();
         let sockets = activated::assign(sockets, &wanted)?;
         generation.quotas = self::quotas(quotas, tallies_max)?.map(Arc::new);
@@ -79,7 +78,7 @@ impl OpenedPlan {
         }
         let (process, generation) = (process.into(), generation.into());
         let settings = Settings { process, generation, readiness: Readiness::Ready, ..Settings::default() };
-        Ok(OpenedPlan { shards, pinning, settings, key_sources, peer_timeout, gates })
+        Ok(OpenedPlan { shards, pinning, settings, sources, peer_timeout, gates })
     }
 
     /// Gives all addresses up: no shard will accept.

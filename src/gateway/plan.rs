@@ -11,6 +11,7 @@ mod client_limits;
 mod routes;
 mod settings;
 
+use auths::decider_sources;
 pub(super) use auths::key_sources;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::conn::route::Route;
 use crate::conn::settings::{Generation, Process};
 use crate::hub::PlaceSet;
 use crate::limits;
-use crate::outbound::{self, KeySource};
+use crate::outbound::{self, OutboundSources};
 use crate::proto::networks::Networks;
 use crate::proto::upstream::{UpstreamId, UpstreamRule};
 use crate::shard::Entrance;
@@ -41,7 +42,7 @@ pub(super) struct Plan {
     pub generation: Generation,
     pub quotas: Vec<Quota>,
     /// Issuers that publish their keys.
-    pub key_sources: Vec<KeySource>,
+    pub sources: OutboundSources,
     /// Most accounts of `quotas`.
     pub tallies_max: usize,
     /// How long sent bytes may stay unacknowledged.
@@ -74,8 +75,9 @@ impl Plan {
         machine: Machine,
     ) -> Result<Plan, StartError> {
         let shards = shards(config, machine.descriptors, machine.cores);
-        let key_sources = key_sources(config).map_err(StartError)?;
-        let has_outbound = outbound::is_needed(&config.upstreams, key_sources.len());
+        let keys = key_sources(config).map_err(StartError)?;
+        let sources = OutboundSources { keys, deciders: decider_sources(config).map_err(StartError)? };
+        let has_outbound = outbound::is_needed(&config.upstreams, &sources);
         let others = workers + usize::from(has_outbound) + usize::from(config.access_log.is_some());
         check_places(config.shards, shards, others).map_err(StartError)?;
         let routes = routes::all(config, pages).map_err(StartError)?;
@@ -85,7 +87,7 @@ impl Plan {
             process: settings::process(config, shards, machine.descriptors),
             generation: settings::generation(config, routes, shards).map_err(StartError)?,
             quotas: client_limits::all(config).map_err(StartError)?,
-            key_sources,
+            sources,
             tallies_max: config.limits.tallies_max,
             peer_timeout: config.limits.peer_timeout,
             gates: gates(config).map_err(StartError)?,

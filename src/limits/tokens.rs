@@ -80,5 +80,7 @@ pub const DECISIONS_MEMORY_BYTES: u64 = (DECISIONS_MAX * (2 * 255 + 200)) as u64
 pub const DECISIONS_OPEN_MAX: usize = 4_096;
 /// Deciders of a configuration: each `ask` that differs.
 pub const DECIDERS_MAX: usize = 64;
+/// Connections to a decider by URL: as many answers come from it at the same time.
+pub const DECIDER_CONNECTIONS: usize = 16;
 /// Longest answer of a decider: a few words of JSON.
 pub const DECISION_BYTES_MAX: usize = 4 * 1024;

@@ -1,5 +1,6 @@
 //! Questions of the process to the network, for itself and not for a client: the addresses of servers' names, whether servers
-//! are well, and the keys that issuers publish. One thread beside the shards, with the runtime of tokio; no byte of a client passes it.
+//! are well, the keys that issuers publish, and what the application allows its clients. One thread beside the shards, with the
+//! runtime of tokio; no byte of a client passes it.
 //!
 //! ```text
 //!  names: lookup_host, again and again --addresses--.
@@ -9,6 +10,8 @@
 //!  probes: GET path, again and again ---judgement---'                     the gateway --DrainMail::Begin--> it ends
 //!
 //!  keys: a task for each issuer --KeyMail::Fetched--> every shard (`shard::features::key_sets`) --Fetch--> it fetches sooner
+//!
+//!  deciders: a few tasks for each --Decided--> the shard that has asked (`shard::features::asking`) --DecisionMail::Ask--> its queue
 //! ```
 //!
 //! - `names`      a lookup that fails changes nothing: the last addresses stay
@@ -16,12 +19,14 @@
 //! - `judgement`  how many of them in a row it takes until a server is down, or up again
 //! - `watch`      the servers, each with its addresses
 //! - `keys`       key sets
+//! - `deciders`   what the application allows its clients, where a URL is asked
 //! - `wire`       one request of the thread itself; `answer`: what is said to it
 //!
 //! Everything here is bounded: tasks by the servers of the configuration, lookups and probes at once, and letters: while
 //! a shard's mailbox is full, no further news is taken from the tasks, and they wait.
 
 mod answer;
+mod deciders;
 mod judgement;
 mod keys;
 mod names;
@@ -38,18 +43,24 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time;
 
-use crate::base::{Fold, Place};
+use crate::base::{DecisionId, Fold, Place};
+use crate::conn::decisions::DecisionOutcome;
 use crate::conn::route::AuthId;
 use crate::driver::Waker;
 use crate::driver::clock::Clock;
 use crate::limits::{BACKLOG_RETRY, LOOKUPS_AT_ONCE, OUTBOUND_NEWS_MAX, PROBES_AT_ONCE};
+use crate::mesh::decisions::DecisionMail;
 use crate::mesh::drain::DrainMail;
 use crate::mesh::keys::KeyMail;
 use crate::mesh::upstreams::UpstreamMail;
 use crate::mesh::{Lane, Mail, Mailbox, Mesh, Post};
+use crate::proto::authorize::RightAnswer;
+use crate::proto::permission::DeciderId;
 use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 
+use deciders::DeciderQueue;
+pub(crate) use deciders::DeciderSource;
 pub(crate) use keys::{KeySource, fetch_once};
 
 /// The parts of the thread.
@@ -62,15 +73,22 @@ pub(crate) struct OutboundParts {
     pub upstreams: Box<[UpstreamRule]>,
     /// The same; may be shorter.
     pub upstreams_tls: Box<[Option<ServersTls>]>,
-    /// Issuers that publish their keys.
-    pub keys: Vec<KeySource>,
+    pub sources: OutboundSources,
     pub fold: Arc<Fold>,
     pub clock: Clock,
 }
 
-/// Whether the servers of a configuration, or so many published key sets, need the thread.
-pub(crate) fn is_needed(upstreams: &[UpstreamRule], key_sets: usize) -> bool {
-    watched(upstreams) + key_sets > 0
+/// What it asks beside upstreams.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OutboundSources {
+    /// Issuers that publish their keys.
+    pub keys: Vec<KeySource>,
+    pub deciders: Vec<DeciderSource>,
+}
+
+/// Whether the servers of a configuration, or these sources, need the thread.
+pub(crate) fn is_needed(upstreams: &[UpstreamRule], sources: &OutboundSources) -> bool {
+    watched(upstreams) + sources.keys.len() + sources.deciders.len() > 0
 }
 
 /// The servers that it watches.
@@ -107,7 +125,7 @@ impl Outbound {
 }
 
 async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
-    let OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, keys, fold, clock } = parts;
+    let OutboundParts { place, mesh, mailbox, waker, upstreams, upstreams_tls, sources, fold, clock } = parts;
     let woken = waker.awaited()?;
     let mut post = Post::new(mesh, place);
     let (tell, mut news) = mpsc::channel(OUTBOUND_NEWS_MAX);
@@ -115,7 +133,9 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
     let (beginning, mut begun) = mpsc::channel::<()>(1);
     let common = watch::Common { tell, fold, clock, probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)) };
     watch::start(&upstreams, &upstreams_tls, &common, &beginning);
-    let wanted = follow_keys(keys, &common, &beginning);
+    let wanted = follow_keys(sources.keys, &common, &beginning);
+    let deciders: Vec<DeciderQueue> =
+        sources.deciders.into_iter().map(|source| DeciderQueue::start(source, &common)).collect();
     drop(beginning);
     let mut has_begun = Some(has_begun);
     loop {
@@ -123,7 +143,12 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
         tokio::select! {
             ready = woken.readable() => {
                 ready?.clear_ready();
-                if is_told_to_end(&waker, &mailbox, &wanted) {
+                if is_told_to_end(&waker, &mailbox, &wanted, |decider, id, document| {
+                    let queue = deciders.iter().find(|queue| queue.decider == decider);
+                    if let Some(Err(full)) = queue.map(|queue| queue.push(id, document)) {
+                        post.push(id.place, Mail::Decisions(full));
+                    }
+                }) {
                     return Ok(());
                 }
             }
@@ -146,6 +171,8 @@ async fn serve(parts: OutboundParts, has_begun: Sender<()>) -> io::Result<()> {
 enum OutboundNews {
     Servers(UpstreamMail),
     Keys(KeyMail),
+    /// For the shard that has asked.
+    Decided(DecisionId, Result<RightAnswer, DecisionOutcome>),
 }
 
 /// By auth: wakes the task of its issuer.
@@ -161,7 +188,12 @@ fn follow_keys(sources: Vec<KeySource>, common: &watch::Common, beginning: &mpsc
 }
 
 /// Takes all letters.
-fn is_told_to_end(waker: &Waker, mailbox: &Mailbox, wanted: &WantedKeys) -> bool {
+fn is_told_to_end(
+    waker: &Waker,
+    mailbox: &Mailbox,
+    wanted: &WantedKeys,
+    mut ask: impl FnMut(DeciderId, DecisionId, Box<str>),
+) -> bool {
     waker.take();
     let letters = || [Lane::Tell, Lane::Ask].into_iter().find_map(|lane| mailbox.take(lane));
     for mail in std::iter::from_fn(letters) {
@@ -171,6 +203,7 @@ fn is_told_to_end(waker: &Waker, mailbox: &Mailbox, wanted: &WantedKeys) -> bool
             Mail::Keys(KeyMail::Fetch { auth }) => {
                 wanted.iter().filter(|(own, _)| *own == auth).for_each(|(_, wanted)| wanted.notify_one());
             }
+            Mail::Decisions(DecisionMail::Ask { id, decider, document }) => ask(decider, id, document),
             _ => {}
         }
     }
@@ -182,6 +215,9 @@ fn tell_shards(post: &mut Post, news: OutboundNews) {
     match news {
         OutboundNews::Servers(mail @ UpstreamMail::Failed { .. }) => post.push(Place(0), Mail::Upstreams(mail)),
         OutboundNews::Servers(mail) => post.push_all(|| Mail::Upstreams(mail.clone())),
+        OutboundNews::Decided(id, answer) => {
+            post.push(id.place, Mail::Decisions(DecisionMail::Decided { id, answer }));
+        }
         OutboundNews::Keys(mail) => post.push_all(|| Mail::Keys(mail.clone())),
     }
 }

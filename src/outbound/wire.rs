@@ -44,7 +44,7 @@ pub(super) async fn converse<T, E: From<String>>(
 
 /// A connection to a server, for one request after the other.
 pub(super) struct Wire {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn WireStream>,
     layer: WireLayer,
     /// Bytes of the server that are not opened yet.
     wire: Vec<u8>,
@@ -53,13 +53,13 @@ pub(super) struct Wire {
     has_ended: bool,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+trait WireStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> WireStream for S {}
 
 impl Wire {
     pub(super) async fn open(aim: &Aim) -> Result<Wire, String> {
-        let stream: Box<dyn Stream> = match &aim.to {
+        let stream: Box<dyn WireStream> = match &aim.to {
             Remote::Tcp(address) => Box::new(connect(*address, aim.from).await.map_err(words)?),
             Remote::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(words)?),
         };
@@ -94,6 +94,11 @@ impl Wire {
             }
             self.has_ended = self.stream.read_buf(&mut self.wire).await.map_err(words)? == 0;
         }
+    }
+
+    /// Whether another request may follow: nothing is left of the answer before it.
+    pub(super) fn is_clean(&self) -> bool {
+        !self.has_ended && self.wire.is_empty() && self.heard.is_empty()
     }
 }
 

@@ -234,31 +234,38 @@ pub(super) fn server_of_url(url: &str) -> Result<(String, ServerAddress), &'stat
 
 /// Segments at the beginning of a path.
 /// The parts of the URL of a key set: its server, with the text of that, its path, and whether it is reached by TLS.
-pub(super) struct KeysAt {
+pub(super) struct UrlParts {
     pub server: (String, ServerAddress),
     pub path: String,
     pub is_tls: bool,
 }
 
 /// Reads the URL of a key set. The error is a clause.
-pub(super) fn keys_at(url: &str) -> Result<KeysAt, &'static str> {
+pub(super) fn keys_at(url: &str) -> Result<UrlParts, &'static str> {
     const WANTED: &str = "expected a URL such as \"https://id.example/.well-known/jwks.json\"";
     const CLEAR: &str =
         "is fetched in clear, where others could put their own keys; expected https, or an address of this machine";
-    let scheme_len = url.find("://").ok_or(WANTED)? + 3;
-    let path_at = url[scheme_len..].find(['/', '?', '#']).map_or(url.len(), |at| scheme_len + at);
-    let path = if path_at == url.len() { "/" } else { &url[path_at..] };
-    if !is_request_path(path) {
-        return Err(WANTED);
-    }
-    let server = server_of_url(&url[..path_at]).map_err(|_| WANTED)?;
-    let is_tls = url.starts_with("https://");
-    let is_here = match &server.1 {
+    let parts = url_parts(url).ok_or(WANTED)?;
+    let is_here = match &parts.server.1 {
         ServerAddress::Fixed(Remote::Tcp(address)) => address.ip().is_loopback(),
         ServerAddress::Fixed(Remote::Unix(_)) => false,
         ServerAddress::Named(name) => &*name.host == "localhost",
     };
-    if is_tls || is_here { Ok(KeysAt { server, path: path.to_owned(), is_tls }) } else { Err(CLEAR) }
+    if parts.is_tls || is_here { Ok(parts) } else { Err(CLEAR) }
+}
+
+/// Whether it is a URL with a path.
+pub(super) fn is_url(text: &str) -> bool {
+    url_parts(text).is_some()
+}
+
+/// The server of a URL, and its path.
+pub(super) fn url_parts(url: &str) -> Option<UrlParts> {
+    let scheme_len = url.find("://")? + 3;
+    let path_at = url[scheme_len..].find(['/', '?', '#']).map_or(url.len(), |at| scheme_len + at);
+    let path = if path_at == url.len() { "/" } else { &url[path_at..] };
+    let server = server_of_url(&url[..path_at]).ok().filter(|_| is_request_path(path))?;
+    Some(UrlParts { server, path: path.to_owned(), is_tls: url.starts_with("https://") })
 }
 
 pub(super) fn is_strip(text: &str) -> bool {

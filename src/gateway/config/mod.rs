@@ -49,7 +49,7 @@ pub use access_log::{AccessLog, LogTarget};
 pub use admin::{Admin, ApiSecret, ApiToken};
 pub use auth::{AuthKey, CertificateRules, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
-pub use deciders::{DeciderBy, DeciderRules};
+pub use deciders::{DeciderBy, DeciderRules, DeciderUrl};
 pub use error::{Error, Errors, Place};
 pub use render::{annotated, markdown};
 pub use table::{Fallback, Kind, Row, TABLE};

@@ -5,9 +5,9 @@ use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use crate::conn::certified::CertificateAuth;
 use crate::conn::forward_auth::ForwardAuth;
 use crate::conn::route::AuthId;
-use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, ForwardRules, TokenRules};
-use crate::outbound::KeySource;
-use crate::proto::permission::Permissions;
+use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, DeciderRules, ForwardRules, TokenRules};
+use crate::outbound::{DeciderSource, KeySource};
+use crate::proto::permission::{DeciderId, Permissions};
 use crate::proto::token::TokenPolicy;
 use crate::proto::upstream::UpstreamRule;
 
@@ -21,6 +21,15 @@ pub(in crate::gateway) fn key_sources(config: &Config) -> Result<Vec<KeySource>,
         auth.key_source(AuthId(id)).map_err(|error| format!("auth {:?}: {error}", auth.name)).transpose()
     };
     config.auths.iter().zip(0..).filter_map(source).collect()
+}
+
+/// The deciders that are asked by URL.
+pub(in crate::gateway) fn decider_sources(config: &Config) -> Result<Vec<DeciderSource>, String> {
+    let source = |(rules, id): (&DeciderRules, u8)| {
+        let source = rules.source(DeciderId(id)).map_err(|error| format!("permission.ask: {error}"));
+        source.transpose()
+    };
+    config.deciders.iter().zip(0..).filter_map(source).collect()
 }
 
 /// The auths of a route, by their names.

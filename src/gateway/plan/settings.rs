@@ -95,6 +95,7 @@ fn deciders(config: &Config) -> Result<Box<[Decider]>, String> {
     let decider = |rules: &DeciderRules| {
         let by = match &rules.by {
             DeciderBy::Service(service) => subjects::authorize(service).map(DecidedBy::Workers),
+            DeciderBy::Url(own) => Ok(DecidedBy::Url(own.url.as_str().into())),
         };
         let by = by.map_err(|error| format!("permission.ask: {error}"))?;
         Ok(Decider { by, timeout: rules.timeout, kept: rules.kept })

@@ -18,8 +18,8 @@ use crate::conn::decisions::{DecidedBy, DecidedRight, Decider, DecisionOutcome};
 use crate::conn::inquiry::InquiryAnswer;
 use crate::hub::Recipients;
 use crate::limits::{CHECKS_WAITING_MAX, DECISIONS_OPEN_MAX};
-use crate::mesh::Publish;
 use crate::mesh::decisions::DecisionMail;
+use crate::mesh::{Mail, Publish};
 use crate::proto::authorize::{AskedRight, Decision, RightAnswer};
 use crate::proto::event::Message;
 use crate::proto::reserved::subjects;
@@ -173,6 +173,11 @@ fn send(desk: &mut Desk, id: DecisionId, asked: &AskedRight) -> Result<std::time
             let message = Message::new(subject, Some(subjects::decision(id)), None, document);
             desk.hand_to_workers(&Publish::new(message, None), &recipients);
         }
+        DecidedBy::Url(_) => {
+            let place = desk.post.mesh().outbound().ok_or(DecisionOutcome::Unreachable)?;
+            let document = asked.document().into();
+            desk.send(place, Mail::Decisions(DecisionMail::Ask { id, decider: asked.decider, document }));
+        }
     }
     Ok(timeout)
 }
@@ -181,6 +186,10 @@ fn send(desk: &mut Desk, id: DecisionId, asked: &AskedRight) -> Result<std::time
 fn fail(desk: &Desk, asked: &AskedRight, outcome: DecisionOutcome) {
     desk.settings.decisions.note(asked, outcome);
     let Some(decider) = decider(desk, asked) else { return };
+    if matches!(decider.by, DecidedBy::Url(_)) && outcome != DecisionOutcome::Busy {
+        // The thread that has asked knows more of it, and has logged that.
+        return;
+    }
     let words = match outcome {
         DecisionOutcome::Unreachable => "nothing answers there",
         DecisionOutcome::TooSlow => "no answer has come in time",

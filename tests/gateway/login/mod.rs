@@ -1,5 +1,6 @@
 //! Tokens of real issuers (PyJWT, node) shown by real clients, on each kind of route.
 
+mod asked;
 mod certificates;
 mod decides;
 mod keys;

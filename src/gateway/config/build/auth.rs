@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::auth::PUBLIC_KEYS;
-use super::super::form::{self, KeysAt};
+use super::super::form::{self, UrlParts};
 use super::super::tree::Content;
 use super::super::{
     AuthKey, CertificateRules, ClientAuth, ClientProof, Config, ForwardRules, PublishedKeySet, Route, Target,
@@ -173,7 +173,7 @@ fn published(
     url: String,
     ca: Option<PathBuf>,
 ) -> Option<AuthKey> {
-    let KeysAt { server: (text, at), path, is_tls } = match form::keys_at(&url) {
+    let UrlParts { server: (text, at), path, is_tls } = match form::keys_at(&url) {
         Ok(found) => found,
         Err(words) => {
             builder.conflict(section, "keys", words);

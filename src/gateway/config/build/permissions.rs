@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::{ClientProof, Config, DeciderBy, DeciderRules};
+use super::super::form::{self, UrlParts};
+use super::super::{ClientProof, Config, DeciderBy, DeciderRules, DeciderUrl};
 use super::{ConfigBuilder, Section};
 use crate::limits::{DECIDERS_MAX, PERMISSION_NAMES_MAX, PERMISSIONS_MAX};
 use crate::proto::permission::{DeciderId, PermissionText, Permissions, Right};
+use crate::proto::upstream::{UpstreamRule, UpstreamTls};
 
 /// The permissions, and the deciders that they ask: each is there once.
 pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> (Vec<PermissionText>, Vec<DeciderRules>) {
@@ -35,12 +37,30 @@ pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> (Vec<Pe
 }
 
 fn decider(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<DeciderRules> {
-    let service = builder.required(section, "service")?;
-    Some(DeciderRules {
-        by: DeciderBy::Service(service),
-        timeout: Duration::from_millis(section.whole("timeout_ms")),
-        kept: Duration::from_secs(section.whole("cache_s")),
-    })
+    let ca = section.text("ca").map(|file| builder.path(section, "ca", &file));
+    let by = match (section.text("service"), section.text("url").as_deref().and_then(form::url_parts)) {
+        (Some(service), None) => DeciderBy::Service(service),
+        (None, Some(UrlParts { server: (text, at), path, is_tls })) => {
+            if ca.is_some() && !is_tls {
+                builder.conflict(section, "ca", "has no effect on a URL without https");
+            }
+            let tls = is_tls.then(|| UpstreamTls { ca, ..UpstreamTls::default() });
+            let server = UpstreamRule { tls, ..UpstreamRule::new("decider") }.with(&text, at);
+            DeciderBy::Url(Box::new(DeciderUrl { url: section.text("url")?, server, path }))
+        }
+        (Some(_), Some(_)) => {
+            builder.conflict(section, "url", "is set beside service; expected one of them");
+            return None;
+        }
+        (None, None) => {
+            if section.value("url").is_none() {
+                builder.missing(section, "permission.ask asks nothing; expected service or url");
+            }
+            return None;
+        }
+    };
+    let (timeout_ms, cache_s) = (section.whole("timeout_ms"), section.whole("cache_s"));
+    Some(DeciderRules { by, timeout: Duration::from_millis(timeout_ms), kept: Duration::from_secs(cache_s) })
 }
 
 /// The id of a decider, which is added if it is new.

@@ -43,8 +43,22 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         path: "permission[].ask.service",
         kind: Kind::Text { expected: "the name of a service, one token", fits: form::is_service },
-        fallback: Fallback::Required("\"rooms\""),
+        fallback: Fallback::Nothing("\"rooms\""),
         help: "The workers that decide: those that subscribe to `tg.authorize.` and this name.",
+        doc: "",
+    },
+    Row {
+        path: "permission[].ask.url",
+        kind: Kind::Text { expected: "a URL such as \"http://127.0.0.1:3000/authorize\"", fits: form::is_url },
+        fallback: Fallback::Nothing("\"http://127.0.0.1:3000/authorize\""),
+        help: "Instead of a service: the application decides at this URL.",
+        doc: "It gets a POST with the same JSON, and answers 200 with the same JSON, or 403. Up to 16 connections to it stay open.",
+    },
+    Row {
+        path: "permission[].ask.ca",
+        kind: Kind::Text { expected: "the path of a file", fits: form::is_file },
+        fallback: Fallback::Nothing("\"ca.pem\""),
+        help: "The file (PEM) with the authorities that the server of the URL is trusted by; without the key, the system's.",
         doc: "",
     },
     Row {
