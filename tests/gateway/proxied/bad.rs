@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 use tidegate::gateway::Gateway;
 
 use super::*;
+use crate::tls::{connect as tls_connect, on_both_drivers_over_tls};
 
 const GET: &str = "GET /bad/a HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST /bad/a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
@@ -206,6 +207,38 @@ fn a_part_of_an_answer_without_a_length_ends_in_a_reset_for_an_old_client() {
             assert!(outcome.is_err() || answer.ends_with(b"\r\n\r\nhalf"));
         }
         assert_eq!(metric(gateway, "closed_total:upstream_broke"), 1);
+    });
+}
+
+#[test]
+fn a_client_behind_tls_learns_that_a_part_is_one_and_is_noticed_when_it_closes() {
+    let server = Server::start(|mut socket: TcpStream| {
+        let request = next_request(&mut socket);
+        if !request.contains("/silent") {
+            let end: &[u8] = if request.contains("/whole") { b"0\r\n\r\n" } else { b"" };
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            let _ = socket.write_all(end);
+            return;
+        }
+        let _ = socket.read(&mut [0]);
+    });
+    on_both_drivers_over_tls(&["localhost"], &server.route("bad", ""), |gateway, certificates| {
+        for (path, is_whole) in [("/whole", true), ("/part", false)] {
+            let mut client = tls_connect(gateway, certificates, "localhost");
+            client.write_all(format!("GET /bad{path} HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            // An error: a reset, or an end without close_notify.
+            assert_eq!(client.read_to_end(&mut answer).is_ok(), is_whole, "{}", String::from_utf8_lossy(&answer));
+            assert!(!is_whole || answer.ends_with(b"\r\n\r\nhalf"));
+        }
+        let mut client = tls_connect(gateway, certificates, "localhost");
+        client.write_all(b"GET /bad/silent HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        await_that("the server has it", || metric(gateway, "upstream_connections") == 1);
+        client.conn.send_close_notify();
+        client.flush().unwrap();
+        await_that("the server is free", || metric(gateway, "upstream_connections") == 0);
+        drop(client);
+        expect_nobody(gateway);
     });
 }
 
