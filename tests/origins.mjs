@@ -1,10 +1,21 @@
 // Pages in headless Chromium that the gateway does not serve: one of its own origin, one that the routes list, one that they
-// do not. What they may do, and what they can read of a refusal.
+// do not. What they may do, what they can read of a refusal, and of the answers of a server behind the gateway.
 //
 //   node tests/origins.mjs TIDEGATE        the binary
 
+import { createServer } from "node:http";
+import { once } from "node:events";
 import { beside } from "./pages.mjs";
 import { fail, PATIENCE_MS } from "./patience.mjs";
+
+// A server behind the gateway that says nothing about origins. It tells each request what it has got.
+const asked = [];
+const server = createServer(({ method, url, headers }, answer) => {
+  asked.push(`${method} ${url}`);
+  if (url === "/login") answer.setHeader("Set-Cookie", "session=ann");
+  answer.end(`${method} ${headers.cookie ?? "no cookie"}`);
+});
+await once(server.listen(0, "127.0.0.1"), "listening");
 
 // The page that is listed comes from 127.0.0.1, the one that is not from localhost.
 const configuration = (port) => `
@@ -29,11 +40,35 @@ origins = "http://127.0.0.1:${port}"
 accept = { service = "bookings" }
 `;
 
+const proxies = (port) => `
+shards = 2
+pin = false
+[[listener]]
+address = "127.0.0.1:0"
+[admin]
+address = "127.0.0.1:0"
+[[upstream]]
+name = "app"
+servers = "127.0.0.1:${server.address().port}"
+[[route]]
+path = "/listed/*"
+origins = "http://127.0.0.1:${port}"
+request_headers = "X-Tenant"
+proxy = { upstream = "app", strip = "/listed" }
+[[route]]
+path = "/any/*"
+origins = "*"
+proxy = { upstream = "app", strip = "/any" }
+[[route]]
+path = "/servers/*"
+proxy = { upstream = "app", strip = "/servers" }
+`;
+
 // The status and the text of an answer, or the name of the error that a page gets instead.
 const ask = async ([url, init]) => {
   try {
     const answer = await fetch(url, { ...init, signal: AbortSignal.timeout(30_000) });
-    const isStream = answer.headers.get("Content-Type").startsWith("text/event-stream");
+    const isStream = answer.headers.get("Content-Type")?.startsWith("text/event-stream");
     return [answer.status, isStream ? "a stream" : await answer.text(), answer.headers.get("Location")];
   } catch (error) {
     return [error.name];
@@ -57,6 +92,34 @@ const listen = (url) => {
 function expect(what, heard, expected) {
   const [a, b] = [heard, expected].map((value) => JSON.stringify(value));
   if (a !== b) fail(`${what}: ${a} instead of ${b}`);
+}
+
+// Answers of the server, which pages may read as the routes say.
+async function proxied({ gateway, visit }) {
+  const url = (path) => `http://${gateway.address("http")}${path}`;
+  const page = await visit();
+  const get = async (path, init = {}) => (await page.evaluate(ask, [url(path), init])).slice(0, 2);
+  const included = { credentials: "include" };
+  expect("an answer", await get("/listed/a"), [200, "GET no cookie"]);
+  expect("a login", await get("/listed/login", included), [200, "GET no cookie"]);
+  expect("with credentials", await get("/listed/a", included), [200, "GET session=ann"]);
+  expect("without credentials", await get("/listed/a", { credentials: "omit" }), [200, "GET no cookie"]);
+  const tenant = { method: "PUT", headers: { "X-Tenant": "t" }, body: "b", ...included };
+  expect("after a preflight", await get("/listed/a", tenant), [200, "PUT session=ann"]);
+  expect("a field that the route does not list", await get("/listed/a", { headers: { "X-Other": "x" } }), ["TypeError"]);
+  expect("any origin, without credentials", await get("/any/a"), [200, "GET no cookie"]);
+  expect("any origin, with credentials", await get("/any/a", included), ["TypeError"]);
+  expect("a route without origins: the server has allowed nobody", await get("/servers/a"), ["TypeError"]);
+
+  const other = await visit("localhost");
+  asked.length = 0;
+  const before = await gateway.count('reason="origin_refused"');
+  for (const init of [{}, included, { method: "DELETE" }, tenant]) {
+    expect("a page that is not listed", await other.evaluate(ask, [url("/listed/a"), init]), ["TypeError"]);
+  }
+  expect("each of its requests is refused", (await gateway.count('reason="origin_refused"')) - before, 4);
+  expect("any page", (await other.evaluate(ask, [url("/any/a"), {}])).slice(0, 2), [200, "GET no cookie"]);
+  expect("requests of those pages that came to the server", asked, ["GET /a"]);
 }
 
 await beside(configuration, async ({ gateway, browser, visit }) => {
@@ -92,4 +155,8 @@ await beside(configuration, async ({ gateway, browser, visit }) => {
   expect("its own EventSource", await own.evaluate(listen, stream), "open");
   expect("its own WebSocket", await own.evaluate(open, `${ws}/caf%C3%A9/connect`), "open");
   expect("its own request", (await own.evaluate(ask, ["/acme/bookings", { method: "POST" }]))[0], 202);
+});
+await beside(proxies, proxied).finally(() => {
+  server.closeAllConnections();
+  server.close();
 });
