@@ -1,6 +1,7 @@
 //! Real pages in a real browser, headless Chromium: the demo's, driven by tests/page.mjs, and an `EventSource` whose
 //! connection is cut, by tests/resume.mjs, or that finds no place, by tests/places.mjs; pages of other origins, by
-//! tests/origins.mjs; a page of a server behind the gateway, by tests/proxied.mjs; the clients of the README, by tests/readme.mjs.
+//! tests/origins.mjs; a page of a server behind the gateway, by tests/proxied.mjs; an
+//! upload to a slow one, by tests/uploads.mjs; the clients of the README, by tests/readme.mjs.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,6 +43,11 @@ fn pages_of_other_origins_do_what_the_routes_let_them() {
 #[test]
 fn a_page_behind_the_gateway_has_its_requests_streams_and_sockets_from_one_server_that_may_restart() {
     drive("proxied.mjs", &[]);
+}
+
+#[test]
+fn an_upload_of_a_page_runs_ahead_of_its_server_by_no_more_than_sockets_hold() {
+    drive("uploads.mjs", &[]);
 }
 
 #[test]
