@@ -96,8 +96,8 @@ impl Core {
             self.desk.work.resume.push_back(key);
             return self.desk.schedule(key);
         }
-        let may_end = !conn.is_paused() || halves::ends_with_client(&conn.session);
-        if conn.link.is_peer_finished() && may_end && conn.is_open() {
+        let has_gone = |conn: &Conn| !conn.is_paused() || halves::ends_with_client(&conn.session);
+        if conn.link.is_peer_finished() && conn.is_open() && has_gone(conn) {
             return self.after_last_input(key);
         }
         if !conn.is_paused() {
