@@ -7,6 +7,8 @@ pub struct TcpFacts {
     pub rtt_us: u32,
     /// Segments that were sent again.
     pub retransmits: u32,
+    /// Bytes that the kernel has taken and not sent: the peer has no room for them, or the way is slow.
+    pub unsent_bytes: u32,
     /// Bytes that the peer has acknowledged, and those that it has sent. Heads, frames and TLS are among them.
     pub sent_bytes: u64,
     pub received_bytes: u64,

@@ -199,8 +199,8 @@ pub(super) fn send(socket: &OwnedFd, batch: &Batch) -> io::Result<usize> {
 
 /// The bytes of `tcp_info` (linux/tcp.h) that are read, as far as the kernel writes them; zeros for what an older one lacks.
 /// `None`: the socket is none of TCP.
-fn tcp_info(socket: &OwnedFd) -> Option<[u8; BYTES_RECEIVED.end]> {
-    let mut info = [0_u8; BYTES_RECEIVED.end];
+fn tcp_info(socket: &OwnedFd) -> Option<[u8; NOTSENT_BYTES.end]> {
+    let mut info = [0_u8; NOTSENT_BYTES.end];
     let mut length = info.len() as libc::socklen_t;
     // SAFETY: the kernel writes no more than `length` bytes to a buffer of that length, which lives for the whole call.
     let failed = unsafe {
@@ -220,6 +220,7 @@ const RTT: Range<usize> = 68..72;
 const TOTAL_RETRANS: Range<usize> = 100..104;
 const BYTES_ACKED: Range<usize> = 120..128;
 const BYTES_RECEIVED: Range<usize> = 128..136;
+const NOTSENT_BYTES: Range<usize> = 144..148;
 
 /// Bytes that the peer's kernel has acknowledged, modulo 2^32.
 pub(super) fn taken(socket: &OwnedFd) -> u32 {
@@ -234,6 +235,7 @@ pub(super) fn facts(socket: &OwnedFd) -> Option<TcpFacts> {
     Some(TcpFacts {
         rtt_us: short(RTT),
         retransmits: short(TOTAL_RETRANS),
+        unsent_bytes: short(NOTSENT_BYTES),
         sent_bytes: long(BYTES_ACKED),
         received_bytes: long(BYTES_RECEIVED),
     })
@@ -381,6 +383,18 @@ mod tests {
         let _client = TcpStream::connect(address).unwrap();
         let (socket, _) = listener.accept().unwrap();
         assert_eq!(SockRef::from(&socket).tcp_user_timeout().unwrap(), Some(timeout));
+    }
+
+    #[test]
+    fn bytes_that_a_peer_has_no_room_for_are_unsent() {
+        let (listener, address) = claim(ANY_PORT).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert_eq!(facts(&socket).unwrap().unsent_bytes, 0);
+        let mut batch = Batch::new();
+        batch.push(&[0; 64 * 1024]);
+        while send(&socket, &batch).is_ok() {}
+        assert!(facts(&socket).unwrap().unsent_bytes > 0);
     }
 
     #[test]

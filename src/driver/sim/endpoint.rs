@@ -68,7 +68,7 @@ impl Endpoint {
         self.world.state().client(self.link).is_opaque = true;
     }
 
-    /// Decides what TCP says of the way to this end: its time, and the segments that were sent again.
+    /// Decides what TCP says of the way to this end: its time, and the segments that were sent again. Nothing is unsent.
     pub fn set_path(&self, rtt_us: u32, retransmits: u32) {
         self.world.state().client(self.link).path = TcpFacts { rtt_us, retransmits, ..TcpFacts::default() };
     }

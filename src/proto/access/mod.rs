@@ -166,6 +166,7 @@ impl AccessLine<'_> {
         if let Some(tcp) = &self.tcp {
             members.number("rtt_us", tcp.rtt_us.into());
             members.number("retransmits", tcp.retransmits.into());
+            members.number("unsent", tcp.unsent_bytes.into());
             members.number("sent_bytes", tcp.sent_bytes);
             members.number("received_bytes", tcp.received_bytes);
         }

@@ -66,7 +66,13 @@ fn a_line_has_all_that_can_be_known() {
         auth: Some("app"),
         queued: Some(7),
         lost: 3,
-        tcp: Some(TcpFacts { rtt_us: 41_000, retransmits: 3, sent_bytes: 9_000, received_bytes: 500 }),
+        tcp: Some(TcpFacts {
+            rtt_us: 41_000,
+            retransmits: 3,
+            unsent_bytes: 12,
+            sent_bytes: 9_000,
+            received_bytes: 500,
+        }),
         proxied: Some(LineProxied {
             upstream: "app",
             server: Some("10.0.0.8:3000"),
@@ -105,6 +111,7 @@ fn a_line_has_all_that_can_be_known() {
         "lost",
         "rtt_us",
         "retransmits",
+        "unsent",
         "sent_bytes",
         "received_bytes",
         "upstream",
