@@ -25,6 +25,8 @@ mod model;
 mod pool;
 mod queue;
 mod rotation;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;
