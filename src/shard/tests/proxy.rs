@@ -57,6 +57,13 @@ fn plain() -> Stage {
     stage(1, |_, _| {})
 }
 
+/// The usual stage: a client has sent this request, and the server has it.
+fn asked(request: &str) -> (Stage, Peer, Peer) {
+    let mut stage = plain();
+    let (client, server) = stage.asked(request);
+    (stage, client, server)
+}
+
 impl Stage {
     fn client(&self) -> Peer {
         self.bench.connect(0, 0)
@@ -96,6 +103,12 @@ impl Stage {
         self.wait(2 * limits::UPSTREAM_KEEP_ALIVE + 2 * limits::CLOSE_TIMEOUT);
         let census = self.bench.census(0);
         assert_eq!((census.connections, census.stopped_halves), (1, 0), "only the bystander is there: {census:?}");
+    }
+
+    /// The same after these peers have gone.
+    fn end_without<T>(self, peers: T) {
+        drop(peers);
+        self.end();
     }
 
     fn closed(&self, reason: CloseReason) -> u64 {

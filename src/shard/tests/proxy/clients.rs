@@ -24,8 +24,7 @@ fn a_server_that_takes_nothing_of_a_body_is_504_and_its_client_is_not_read_meanw
     stage.wait(5 * limits::SEND_TIMEOUT);
     assert_eq!(status(&mut client), "504");
     assert_eq!(stage.closed(CloseReason::UpstreamTimeout), 1);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 // --- a client fails ------------------------------------------------------------------------------------------------------
@@ -37,31 +36,27 @@ fn a_client_that_goes_away_takes_its_servers_connection_with_it() {
         ("", "POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhel"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel", GET),
     ] {
-        let mut stage = plain();
-        let (client, mut server) = stage.asked(request);
+        let (mut stage, client, mut server) = asked(request);
         server.say(answer);
         stage.run();
         client.end.reset();
         stage.run();
         raw(&mut server);
         assert!(server.is_at_end(), "at once");
-        drop(server);
-        stage.end();
+        stage.end_without(server);
     }
 }
 
 #[test]
 fn a_client_that_ends_its_half_of_an_event_stream_has_gone() {
-    let mut stage = plain();
-    let (client, mut server) = stage.asked(GET);
+    let (mut stage, client, mut server) = asked(GET);
     server.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\n");
     stage.run();
     client.end.shutdown_write();
     stage.run();
     raw(&mut server);
     assert!(server.is_at_end());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -69,8 +64,7 @@ fn a_client_that_ends_its_half_before_its_answer_frees_the_server_at_once() {
     let post = "POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhello";
     let upgrade = super::tunnels::upgrade("");
     for (request, interim) in [(GET, ""), (GET, "HTTP/1.1 103 Early Hints\r\n\r\n"), (post, ""), (&upgrade, "")] {
-        let mut stage = plain();
-        let (mut client, mut server) = stage.asked(request);
+        let (mut stage, mut client, mut server) = asked(request);
         server.say(interim);
         stage.run();
         raw(&mut client);
@@ -85,15 +79,13 @@ fn a_client_that_ends_its_half_before_its_answer_frees_the_server_at_once() {
             counters.iter().filter_map(|shard| shard.server(id)).map(|server| server.abandoned.value()).sum::<u64>(),
             1
         );
-        drop((client, server));
-        stage.end();
+        stage.end_without((client, server));
     }
 }
 
 #[test]
 fn a_client_that_ends_its_half_within_its_answer_gets_the_rest() {
-    let mut stage = plain();
-    let (mut client, server) = stage.asked(GET);
+    let (mut stage, mut client, server) = asked(GET);
     server.say(&OK[..OK.len() - 1]);
     stage.run();
     client.end.shutdown_write();
@@ -102,8 +94,7 @@ fn a_client_that_ends_its_half_within_its_answer_gets_the_rest() {
     stage.run();
     assert_eq!(raw(&mut client), OK);
     assert!(client.is_at_end());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 /// A client leaves.
@@ -131,8 +122,7 @@ fn a_request_whose_client_leaves_in_the_queue_reaches_no_server() {
         assert_eq!(raw(&mut first), OK);
         assert!(!raw(&mut server).contains("queued"));
         assert!(stage.accept().is_none());
-        drop((first, server));
-        stage.end();
+        stage.end_without((first, server));
     }
 }
 
@@ -173,15 +163,13 @@ fn a_client_behind_tls_that_closes_is_noticed_and_one_that_sends_its_next_reques
             }
             assert_eq!(client.hear(), OK.repeat(2).as_bytes());
         }
-        drop((client, server));
-        stage.end();
+        stage.end_without((client, server));
     }
 }
 
 #[test]
 fn a_client_that_takes_nothing_is_slow_and_its_server_is_not_read_meanwhile() {
-    let mut stage = plain();
-    let (client, server) = stage.asked(GET);
+    let (mut stage, client, server) = asked(GET);
     server.say("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
     let mut sent = 0;
     for _ in 0..100 {
@@ -193,15 +181,13 @@ fn a_client_that_takes_nothing_is_slow_and_its_server_is_not_read_meanwhile() {
     stage.wait(5 * limits::SEND_TIMEOUT);
     assert_eq!(stage.closed(CloseReason::SlowConsumer), 1);
     assert_eq!(stage.closed(CloseReason::UpstreamBroke), 0, "the server is not to blame");
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
 fn a_slow_client_gets_all_of_a_long_answer() {
     const SIZE: usize = 3_000_000;
-    let mut stage = plain();
-    let (client, server) = stage.asked(GET);
+    let (mut stage, client, server) = asked(GET);
     server.say(format!("HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: {SIZE}\r\n\r\n"));
     let body: Vec<u8> = (0..SIZE).map(|index| (index / 7) as u8).collect();
     let (mut sent, mut heard) = (0, Vec::new());
@@ -214,14 +200,13 @@ fn a_slow_client_gets_all_of_a_long_answer() {
         }
     }
     assert!(heard.ends_with(&body), "{} of {SIZE}", heard.len());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
 fn a_client_whose_body_stops_is_408_and_one_that_goes_on_is_not() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked("POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n");
+    let (mut stage, mut client, mut server) =
+        asked("POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n");
     for _ in 0..20 {
         client.say([b'x'; 5_000]);
         raw(&mut server);
@@ -230,8 +215,7 @@ fn a_client_whose_body_stops_is_408_and_one_that_goes_on_is_not() {
     assert_eq!(raw(&mut client), "", "three minutes, and it goes on");
     stage.wait(2 * limits::BODY_TIMEOUT + SECOND);
     assert_eq!(status(&mut client), "408");
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -243,8 +227,7 @@ fn a_malformed_body_is_400_and_reaches_no_server_whole() {
     stage.run();
     assert_eq!(status(&mut client), "400");
     assert!(!raw(&mut server).ends_with("0\r\n\r\n") && server.is_at_end());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -259,16 +242,14 @@ fn a_body_above_the_routes_bound_is_413() {
     assert_eq!(status(&mut client), "413");
     raw(&mut server);
     assert!(server.is_at_end());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 // --- the gateway goes away -----------------------------------------------------------------------------------------------
 
 #[test]
 fn a_drain_waits_for_answers_and_leaves_no_idle_connection() {
-    let mut stage = plain();
-    let (mut client, server) = stage.asked(GET);
+    let (mut stage, mut client, server) = asked(GET);
     stage.bench.drain();
     stage.bench.run_for(SECOND);
     server.say(OK);
@@ -303,6 +284,5 @@ fn a_mark_leads_a_client_to_its_server() {
         stage.run();
         assert_eq!(raw(&mut other), OK, "it has the mark");
     }
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }

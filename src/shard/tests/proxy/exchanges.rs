@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn a_request_reaches_its_server_and_the_answer_its_client() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked(GET);
+    let (mut stage, mut client, mut server) = asked(GET);
     let request = raw(&mut server);
     assert!(request.starts_with("GET /api/a?b=c HTTP/1.1\r\nHost: shop\r\nX-Forwarded-For: 10.0.0."), "{request}");
     assert!(request.contains("\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: shop\r\nX-Request-Id: "), "{request}");
@@ -15,8 +14,7 @@ fn a_request_reaches_its_server_and_the_answer_its_client() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -37,28 +35,25 @@ fn one_connection_to_a_server_carries_the_requests_of_several_clients() {
         stage.run();
         assert_eq!(raw(client), OK);
     }
-    drop((first, second, server));
-    stage.end();
+    stage.end_without((first, second, server));
 }
 
 #[test]
 fn requests_that_come_together_are_answered_one_after_the_other() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked(&GET.repeat(3));
+    let (mut stage, mut client, mut server) = asked(&GET.repeat(3));
     for _ in 0..3 {
         assert_eq!(raw(&mut server).matches("GET ").count(), 1, "the next one waits for the answer");
         server.say(OK);
         stage.run();
         assert_eq!(raw(&mut client), OK);
     }
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
 fn bodies_go_both_ways_as_they_come() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked("POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nhello");
+    let (mut stage, mut client, mut server) =
+        asked("POST /api/a HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nhello");
     let request = raw(&mut server);
     assert!(request.contains("\r\nContent-Length: 10\r\n") && request.ends_with("\r\n\r\nhello"), "{request}");
     client.say("world");
@@ -79,8 +74,7 @@ fn bodies_go_both_ways_as_they_come() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -103,8 +97,7 @@ fn a_body_that_lasts_until_the_end_is_chunked_for_a_client_that_knows_chunks() {
 
 #[test]
 fn an_answer_without_a_body_ends_with_its_head() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked("HEAD /api/a HTTP/1.1\r\nHost: shop\r\n\r\n");
+    let (mut stage, mut client, mut server) = asked("HEAD /api/a HTTP/1.1\r\nHost: shop\r\n\r\n");
     server.say("HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 9\r\n\r\n");
     stage.run();
     assert_eq!(raw(&mut client), "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 9\r\n\r\n");
@@ -116,8 +109,7 @@ fn an_answer_without_a_body_ends_with_its_head() {
         stage.run();
         assert_eq!(raw(&mut client), answer);
     }
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -134,8 +126,7 @@ fn a_client_that_expects_100_hears_it_from_the_gateway() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -151,8 +142,7 @@ fn an_early_answer_is_passed_on_and_neither_connection_is_used_again() {
     stage.run();
     assert!(!raw(&mut server).contains("smuggled") && server.is_at_end() && client.is_at_end());
     assert!(stage.accept().is_none());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -185,8 +175,7 @@ fn a_body_that_fills_the_way_to_its_server_is_whole_when_its_last_piece_is_on_th
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -207,8 +196,7 @@ fn the_path_that_is_matched_is_the_path_that_is_forwarded() {
         stage.run();
         assert_eq!(status(&mut client), "400", "{path}");
     }
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -226,23 +214,20 @@ fn a_field_that_is_left_out_for_its_name_is_counted() {
         assert_eq!(stage.bench.core(0).desk.counters().fields_left_out.value(), left_out);
         server.say(OK);
         stage.run();
-        drop((client, server));
-        stage.end();
+        stage.end_without((client, server));
     }
 }
 
 #[test]
 fn a_request_that_comes_back_to_the_gateway_is_a_loop() {
-    let mut stage = plain();
-    let (client, mut server) = stage.asked(GET);
+    let (mut stage, client, mut server) = asked(GET);
     let request = raw(&mut server);
     let via = request.lines().find(|line| line.starts_with("Via: ")).expect("it names itself").to_owned();
     let mut again = stage.client();
     again.say(format!("GET /api/a HTTP/1.1\r\nHost: shop\r\n{via}\r\n\r\n"));
     stage.run();
     assert_eq!(status(&mut again), "508");
-    drop((client, server, again));
-    stage.end();
+    stage.end_without((client, server, again));
 }
 
 // --- a server fails ------------------------------------------------------------------------------------------------------

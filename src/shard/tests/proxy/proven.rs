@@ -32,8 +32,7 @@ fn a_request_without_a_token_reaches_no_server() {
     let said = raw(&mut client);
     assert_eq!(said.matches("HTTP/1.1 401 ").count(), 2, "{said}");
     assert!(stage.accept().is_none());
-    drop(client);
-    stage.end();
+    stage.end_without(client);
 }
 
 #[test]
@@ -65,8 +64,7 @@ fn a_tunnel_ends_with_its_token_at_a_border_between_two_frames() {
             assert_eq!(closed_with(&heard(&mut server)).0, 1001);
         }
         assert_eq!(stage.closed(CloseReason::TokenExpired), 1);
-        drop((client, server));
-        stage.end();
+        stage.end_without((client, server));
     }
 }
 
@@ -97,6 +95,5 @@ fn an_event_stream_of_a_server_ends_with_its_token_and_a_download_does_not() {
     download.say(GET);
     stage.run();
     assert!(raw(&mut download).starts_with("HTTP/1.1 401 "), "the connection serves other requests");
-    drop((reader, late, download, events, late_events, file));
-    stage.end();
+    stage.end_without((reader, late, download, events, late_events, file));
 }

@@ -21,8 +21,7 @@ fn a_server_that_never_ends_its_handshake_is_504() {
     assert!(raw(&mut server).starts_with("\u{16}\u{3}\u{1}"), "a ClientHello, and nothing of the request");
     stage.wait(limits::CONNECT_TIMEOUT + SECOND);
     assert_eq!((status(&mut client).as_str(), stage.closed(CloseReason::UpstreamConnectTimeout)), ("504", 1));
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -38,8 +37,7 @@ fn a_server_that_breaks_its_handshake_off_is_passed_over() {
         drop(second);
         stage.run();
         assert_eq!((status(&mut client).as_str(), stage.closed(CloseReason::UpstreamRefused)), ("502", 1), "{junk}");
-        drop(client);
-        stage.end();
+        stage.end_without(client);
     }
 }
 
@@ -51,6 +49,5 @@ fn a_client_that_goes_away_ends_the_handshake_of_its_server() {
     stage.run();
     raw(&mut server);
     assert!(!server.end.is_open());
-    drop(server);
-    stage.end();
+    stage.end_without(server);
 }

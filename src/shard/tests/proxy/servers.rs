@@ -81,8 +81,7 @@ fn a_name_without_an_address_is_503_and_served_as_soon_as_it_has_one() {
     server.say(OK);
     stage.run();
     assert_eq!(status(&mut client), "200");
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -104,8 +103,7 @@ fn new_connections_go_to_the_new_address_and_requests_in_flight_finish() {
     stage.run();
     assert_eq!(status(&mut client), "200");
     assert_eq!(stage.gauge("upstream_connections_idle"), 0, "and is not kept");
-    drop((client, server, idle_client, idle));
-    stage.end();
+    stage.end_without((client, server, idle_client, idle));
 }
 
 #[test]
@@ -122,8 +120,7 @@ fn a_connection_to_an_address_that_stays_is_kept() {
     server.say(OK);
     stage.run();
     assert!(raw(&mut client).ends_with("hi"));
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -249,6 +246,5 @@ fn a_drained_server_finishes_what_it_has_and_gets_nothing_more() {
     stage.tell(UpstreamMail::Drain { server: drained, is_drained: false, asker });
     assert_eq!(drained_now(&stage), 0);
     assert!((0..20).any(|_| stage.ask_another() == Some(drained.server)), "it is back");
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }

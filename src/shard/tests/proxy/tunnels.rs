@@ -113,14 +113,12 @@ fn a_websocket_reaches_its_server_and_frames_pass_as_they_came() {
     assert!(stage.pass(&client, &mut server, &said) == said);
     let said = [from_server(&"y".repeat(200_000)), frame_of(Opcode::Ping, None, b"?")].concat();
     assert!(stage.pass(&server, &mut client, &said) == said);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
 fn nothing_of_the_client_reaches_the_server_before_the_101() {
-    let mut stage = plain();
-    let (mut client, mut server) = stage.asked(&upgrade(""));
+    let (mut stage, mut client, mut server) = asked(&upgrade(""));
     client.say(from_client("early"));
     stage.run();
     assert!(raw(&mut server).ends_with("\r\n\r\n"), "the head alone");
@@ -128,8 +126,7 @@ fn nothing_of_the_client_reaches_the_server_before_the_101() {
     stage.run();
     assert_eq!(heard(&mut server), from_client("early"));
     assert_eq!(raw(&mut client), switched(""));
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -200,8 +197,7 @@ fn a_route_without_websockets_passes_on_a_plain_request() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -244,8 +240,7 @@ fn an_end_that_breaks_ends_the_other_one() {
     assert_eq!(closed_with(&heard(&mut client)).0, 1013);
     assert_eq!(stage.closed(CloseReason::UpstreamBroke), 1);
     assert_eq!(stage.closed(CloseReason::PeerReset), 1);
-    drop(client);
-    stage.end();
+    stage.end_without(client);
 }
 
 #[test]
@@ -288,8 +283,7 @@ fn a_close_waits_for_the_end_of_the_frame_before_it() {
     stage.wait(limits::CLOSE_TIMEOUT + SECOND);
     assert_eq!(heard(&mut client), whole[..5]);
     assert!(client.is_at_end());
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -306,8 +300,7 @@ fn a_tunnel_in_which_neither_end_speaks_is_over_after_its_time() {
     assert_eq!(closed_with(&heard(&mut client)).0, 1001);
     assert_eq!(closed_with(&heard(&mut server)).0, 1001);
     assert_eq!(stage.closed(CloseReason::TunnelIdle), 1);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -368,8 +361,7 @@ fn the_frames_of_a_client_are_counted_by_limits_and_those_of_a_server_are_not() 
     drop((refused, answers));
     stage.wait(limits::CLOSE_TIMEOUT + SECOND);
     let last = stage.tunnel();
-    drop((client, server, third, last));
-    stage.end();
+    stage.end_without((client, server, third, last));
 }
 
 /// A worker closes the connection of a client by its id, which its server has got as a part of the request's.

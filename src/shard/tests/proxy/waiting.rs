@@ -34,8 +34,7 @@ fn a_server_that_refuses_alone_is_502_and_the_connection_lives_on() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut client), OK);
-    drop((client, server));
-    stage.end();
+    stage.end_without((client, server));
 }
 
 #[test]
@@ -55,8 +54,7 @@ fn an_event_source_whose_server_is_away_gets_an_empty_stream_and_comes_back() {
     queued.say(events);
     stage.wait(limits::UPSTREAM_QUEUE_WAIT + SECOND / 2);
     assert!(queued.hear().contains("\r\n\r\nretry: ") && queued.has_last_chunk());
-    drop((client, first, server, queued));
-    stage.end();
+    stage.end_without((client, first, server, queued));
 }
 
 #[test]
@@ -68,8 +66,7 @@ fn a_reader_of_events_that_wants_the_status_gets_it() {
     stage.run();
     let refusal = raw(&mut client);
     assert!(refusal.starts_with("HTTP/1.1 502 ") && !refusal.contains("retry:"), "{refusal}");
-    drop(client);
-    stage.end();
+    stage.end_without(client);
 }
 
 #[test]
@@ -84,8 +81,7 @@ fn a_refusal_before_the_body_has_come_ends_the_connection() {
     client.say(GET);
     stage.run();
     assert!(stage.accept().is_none() && client.is_at_end(), "what follows is no request");
-    drop(client);
-    stage.end();
+    stage.end_without(client);
 }
 
 #[test]
@@ -99,8 +95,7 @@ fn a_server_that_does_not_connect_in_time_is_504() {
     stage.wait(SECOND / 2);
     assert_eq!(status(&mut client), "504");
     assert_eq!(stage.closed(CloseReason::UpstreamConnectTimeout), 1);
-    drop(client);
-    stage.end();
+    stage.end_without(client);
 }
 
 #[test]
@@ -124,8 +119,7 @@ fn a_full_server_lets_requests_wait_and_the_queue_is_bounded() {
     server.say(OK);
     stage.run();
     assert_eq!(raw(&mut second), OK, "its turn has come, on the same connection");
-    drop((first, second, third, server));
-    stage.end();
+    stage.end_without((first, second, third, server));
 }
 
 #[test]
@@ -137,8 +131,7 @@ fn a_request_that_has_waited_too_long_is_503() {
     stage.wait(limits::UPSTREAM_QUEUE_WAIT + SECOND / 2);
     assert_eq!(status(&mut second), "503");
     assert_eq!(stage.closed(CloseReason::UpstreamBusy), 1);
-    drop((first, second, server));
-    stage.end();
+    stage.end_without((first, second, server));
 }
 
 #[test]
@@ -158,6 +151,5 @@ fn a_client_that_leaves_the_queue_leaves_its_place() {
     assert_eq!(raw(&mut third), "", "there is room in the queue");
     third.end.reset();
     stage.run();
-    drop((first, server));
-    stage.end();
+    stage.end_without((first, server));
 }
