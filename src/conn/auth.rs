@@ -289,7 +289,7 @@ impl<'s> CredentialCheck<'s> {
     }
 
     /// The server that decides for this auth.
-    pub(super) fn forward(&self, id: AuthId) -> Option<&'s ForwardAuth> {
+    pub fn forward(&self, id: AuthId) -> Option<&'s ForwardAuth> {
         match &self.auth(id)?.by {
             AuthBy::Forward(forward) => Some(forward),
             AuthBy::Token(_) | AuthBy::Certificate(_) => None,
@@ -404,7 +404,9 @@ impl<'s> CredentialCheck<'s> {
         match unproven {
             Unproven::Denied(denial) => denial.refused.map_or(TokenRefusal::Unsettled, |(_, refused)| refused),
             // Servers are asked about requests, not about tokens.
-            Unproven::Refused(_) | Unproven::Asks(Inquiry::Forward(_) | Inquiry::Rights(_)) => TokenRefusal::Missing,
+            Unproven::Refused(_) | Unproven::Asks(Inquiry::Forward(_) | Inquiry::Client(..) | Inquiry::Rights(_)) => {
+                TokenRefusal::Missing
+            }
             Unproven::Asks(Inquiry::Keys(auth)) => {
                 self.proofs.with(|verified| verified.key_sets.want(auth));
                 TokenRefusal::Unsettled

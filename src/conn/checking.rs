@@ -82,6 +82,13 @@ impl Checking {
     }
 }
 
+/// How it is found out whether a client is let in.
+pub(super) enum ClientCheck {
+    Server(Box<ForwardCheck>),
+    /// Workers are asked with this document.
+    Workers(Box<str>),
+}
+
 /// The question to a server whether a client is let in: the half of a proxied request whose answer stays here.
 pub(super) struct ForwardCheck {
     pub auth: AuthId,

@@ -8,13 +8,14 @@ use super::admin;
 use super::admission::request::{Arrival, ClientRequest, Naming};
 use super::admission::{Admission, Run, Waiting};
 use super::affinity::affinity;
+use super::asked_client;
 use super::auth::Evidence;
 use super::centrifuge::Centrifuge;
-use super::checking::{Checking, ForwardCheck};
+use super::checking::{Checking, ClientCheck, ForwardCheck};
 use super::client;
 use super::collect::{Collect, Purpose};
 use super::events::EventStream;
-use super::forward_auth::ForwardVerdict;
+use super::forward_auth::{ForwardBy, ForwardVerdict};
 use super::forwarding::{self, RequestFacts};
 use super::front::AdmissionOutcome;
 use super::http::{After, Http, HttpState};
@@ -156,12 +157,13 @@ impl Exchange<'_> {
 
     /// A stage waits for an answer. The caller keeps the head.
     fn wait<'a>(&mut self, request: &ClientRequest<'_, '_>, waiting: Waiting) -> Option<Step<'a>> {
-        let Waiting { inquiry, stage, route, page } = waiting;
+        let Waiting { mut inquiry, stage, route, page } = waiting;
         let mut checking = Checking::new(stage, request.head.reply_to(), page);
         checking.decided = request.evidence.answer.map_or(&[][..], InquiryAnswer::decided).to_vec();
         if let Inquiry::Forward(auth) = inquiry {
             match self.begin_check(request, (auth, route)) {
-                Ok(check) => checking.forward = Some(Box::new(check)),
+                Ok(ClientCheck::Server(check)) => checking.forward = Some(check),
+                Ok(ClientCheck::Workers(document)) => inquiry = Inquiry::Client(auth, document),
                 // The request leads back here, or nowhere: the stage that asks says so.
                 Err(_) => checking.answer(InquiryAnswer::Judged(ForwardVerdict::Unclear)),
             }
@@ -340,10 +342,15 @@ impl Exchange<'_> {
         &self,
         request: &ClientRequest<'_, '_>,
         (auth, route): (AuthId, RouteId),
-    ) -> Result<ForwardCheck, CloseReason> {
+    ) -> Result<ClientCheck, CloseReason> {
         let forward = request.check.and_then(|check| check.forward(auth)).ok_or(CloseReason::AuthUnavailable)?;
-        let facts = self.facts(request, request.route(route), forward.upstream)?;
-        forwarding::check(request.head, forward, facts, self.now).map(|half| ForwardCheck::new(auth, half))
+        let ForwardBy::Server { upstream, path } = &forward.by else {
+            let document = asked_client::document(request, forward, route, self.link.peer().ip())?;
+            return Ok(ClientCheck::Workers(document.into()));
+        };
+        let facts = self.facts(request, request.route(route), *upstream)?;
+        let half = forwarding::check(request.head, (forward, *upstream, path), facts, self.now)?;
+        Ok(ClientCheck::Server(Box::new(ForwardCheck::new(auth, half))))
     }
 
     /// The facts of a request that goes on to this upstream.

@@ -1,7 +1,8 @@
-//! Forward auth: a server decides which clients are let in, and names their users.
+//! Forward auth: a server, or a worker, decides which clients are let in, and names their users.
 //!
 //! ```text
 //!  a request --GET path, the fields of `send`, X-Forwarded-..--> the server
+//!      | '-----the same in JSON (`proto::authorize`)-----------> a worker: allow --> Proof, otherwise 401 or 403
 //!      2xx            --> Proof: the user, the fields of `copy`
 //!      401, 403, 3xx  --> RelayedAnswer: the client gets it
 //!      anything else  --> nothing is known: 503, it fails closed
@@ -14,18 +15,18 @@ use super::outbox::Outbox;
 use super::refused::Refused;
 use crate::limits::RELAYED_BODY_BYTES_MAX;
 use crate::proto::CloseReason;
+use crate::proto::authorize::IdentityAnswer;
 use crate::proto::http::{AnswerHead, Cors, Reply, ReplyTo};
+use crate::proto::subject::Subject;
 use crate::proto::token::Proof;
 use crate::proto::upstream::UpstreamId;
 use crate::proto::user::User;
 
-/// The part of an `[[auth]]` that asks a server.
+/// The part of an `[[auth]]` that asks a server, or workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
-    pub upstream: UpstreamId,
-    /// Where it asks, with a query if there is one.
-    pub path: Box<str>,
-    /// Fields of the client that the server gets; no others pass.
+    pub by: ForwardBy,
+    /// Fields of the client that it gets; no others pass.
     pub send: Vec<Box<str>>,
     /// Fields of its answer that the servers of proxied routes get, besides that of the user.
     pub copy: Vec<Box<str>>,
@@ -35,6 +36,18 @@ pub struct ForwardAuth {
     pub timeout: Duration,
     /// How long a stream that it has let in may last, in seconds.
     pub ttl_s: u64,
+}
+
+/// Which of them is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardBy {
+    Server {
+        upstream: UpstreamId,
+        /// Where it asks, with a query if there is one.
+        path: Box<str>,
+    },
+    /// Workers: their subject.
+    Workers(Subject),
 }
 
 /// A server's refusal, as the client gets it.
@@ -68,6 +81,32 @@ impl ForwardAuth {
                 ForwardVerdict::Refused(Box::new(RelayedAnswer { status: head.status, fields, body: Vec::new() }))
             }
             _ => ForwardVerdict::Unclear,
+        }
+    }
+
+    /// The verdict of a worker's answer, at this second of Unix time.
+    pub fn judge_worker(&self, answer: &[u8], unix_now: u64) -> ForwardVerdict {
+        match IdentityAnswer::read(answer) {
+            None => ForwardVerdict::Unclear,
+            Some(IdentityAnswer::Refused(status)) => {
+                ForwardVerdict::Refused(Box::new(RelayedAnswer { status, fields: Vec::new(), body: Vec::new() }))
+            }
+            Some(IdentityAnswer::Admitted { user, ttl_s, fields }) => {
+                let name = user.name();
+                let value = |own: &str| match own.eq_ignore_ascii_case(&self.user) {
+                    true => Some(&*name),
+                    false => fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(own)).map(|(_, value)| &**value),
+                };
+                // A text that is no field's value would end the head of a request.
+                let value = |own: &str| {
+                    value(own).filter(|text| !text.chars().any(char::is_control)).map(|text| (own.into(), text.into()))
+                };
+                let told = self.told().filter_map(value).collect();
+                let ttl_s = ttl_s.unwrap_or(self.ttl_s).min(self.ttl_s);
+                let until_s = unix_now.saturating_add(ttl_s);
+                let proof = Proof { issued_s: Some(unix_now), told, ..Proof::of(user.clone(), until_s) };
+                ForwardVerdict::Admitted(Arc::new(proof))
+            }
         }
     }
 
@@ -141,8 +180,7 @@ mod tests {
 
     fn auth() -> ForwardAuth {
         ForwardAuth {
-            upstream: UpstreamId(0),
-            path: "/verify".into(),
+            by: ForwardBy::Server { upstream: UpstreamId(0), path: "/verify".into() },
             send: vec!["Cookie".into()],
             copy: vec!["X-User".into(), "X-Groups".into()],
             user: "X-User".into(),
@@ -168,6 +206,36 @@ mod tests {
         let told: Vec<(&str, &str)> = proof.told.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(told, [("X-User", "ann@example.org"), ("X-Groups", "a,b")]);
         assert!(proof.channels.is_none());
+    }
+
+    #[test]
+    fn a_worker_says_the_same_in_json() {
+        let judged = |text: &str| auth().judge_worker(text.as_bytes(), 1_000);
+        let text =
+            r#"{"allow":true,"user":"a.b","ttl_s":60,"fields":{"x-groups":"a,b","X-Other":"c","X-User":"root"}}"#;
+        let ForwardVerdict::Admitted(proof) = judged(text) else { panic!("it is let in") };
+        let told: Vec<(&str, &str)> = proof.told.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(
+            (proof.user.token(), proof.until_s, told),
+            ("a%2Eb", 1_060, vec![("X-User", "a.b"), ("X-Groups", "a,b")])
+        );
+        for (text, until_s) in
+            [(r#"{"allow":true,"user":"ann"}"#, 1_900), (r#"{"allow":true,"user":"ann","ttl_s":9999}"#, 1_900)]
+        {
+            let ForwardVerdict::Admitted(proof) = judged(text) else { panic!("it is let in") };
+            assert_eq!(proof.until_s, until_s, "{text}");
+        }
+        let ForwardVerdict::Admitted(proof) =
+            judged(r#"{"allow":true,"user":"ann","fields":{"X-Groups":"a\r\nX: y"}}"#)
+        else {
+            panic!("it is let in")
+        };
+        assert_eq!(proof.told.len(), 1, "no field is made of a text with a line end");
+        for (text, status) in [(r#"{"allow":false}"#, 403), (r#"{"allow":false,"status":401}"#, 401)] {
+            let ForwardVerdict::Refused(relayed) = judged(text) else { panic!("it is refused") };
+            assert_eq!(relayed.status, status);
+        }
+        assert_eq!((judged("{}"), judged("no")), (ForwardVerdict::Unclear, ForwardVerdict::Unclear));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::proto::http::{
     Body, CheckFields, ForwardedCredentials, Framed, Framing, Head, OwnFields, ReplyTo, TraceContext, accepts_events,
     canonical_path, write_check, write_request,
 };
-use crate::proto::upstream::Affinity;
+use crate::proto::upstream::{Affinity, UpstreamId};
 use crate::proto::ws::handshake::Accept;
 
 /// Facts about a request that its head does not say.
@@ -95,14 +95,14 @@ pub(super) fn forward(
 /// Makes the half of the question to a server whether the client of a request is let in.
 pub(super) fn check(
     head: &Head<'_>,
-    auth: &ForwardAuth,
+    (auth, upstream, path): (&ForwardAuth, UpstreamId, &str),
     arrived: RequestFacts<'_>,
     now: Tick,
 ) -> Result<Proxying, CloseReason> {
     // A server that decides by the path must not see another one than the route and its server do.
     let asked = canonical_path(head.path, true)?;
     let own = CheckFields {
-        path: &auth.path,
+        path,
         send: &auth.send,
         client: arrived.peer.ip(),
         is_secure: arrived.is_secure,
@@ -115,7 +115,7 @@ pub(super) fn check(
     let mut out = Vec::new();
     write_check(&mut out, head, &own);
     let request = ForwardedRequest {
-        upstream: auth.upstream,
+        upstream,
         affinity: arrived.affinity,
         retries: 1,
         waits: Waits { answer: auth.timeout, idle: auth.timeout },

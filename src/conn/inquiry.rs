@@ -12,6 +12,8 @@ pub enum Inquiry {
     Keys(AuthId),
     /// Does the server of this auth let the client in?
     Forward(AuthId),
+    /// Do workers let the client in? With the document for them. (What the stage asks is [`Inquiry::Forward`].)
+    Client(AuthId, Box<str>),
     /// Does the application allow all of this?
     Rights(Vec<AskedRight>),
 }

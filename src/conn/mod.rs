@@ -45,6 +45,7 @@ mod admission;
 mod affinity;
 mod answers;
 mod arriving;
+mod asked_client;
 pub mod auth;
 pub mod centrifuge;
 pub mod certified;

@@ -1,10 +1,15 @@
-//! What the application is asked about its clients: whether a user may do that with a channel.
+//! What the application is asked about its clients: whether a user may do that with a channel, and which user a client is.
 //!
 //! ```text
 //!  AskedRight --document--> {"right":"hear","channel":"room.7","user":"ann"} --> a worker of tg.authorize.<service>, or a POST
 //!  RightAnswer <---read---- {"allow":true,"ttl_s":60} <-----------------------------------------------------------------'
+//!
+//!  AskedClient --document--> {"right":"connect","method":"GET","uri":"/ws/7","fields":{"Cookie":"sid=1"},..} --> a worker
+//!  IdentityAnswer <---read---- {"allow":true,"user":"ann","ttl_s":900} <-----------------------------------------------'
 //! ```
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +35,68 @@ pub struct RightAnswer {
     pub is_allowed: bool,
     /// How long it may be remembered, if the answer says so.
     pub kept: Option<Duration>,
+}
+
+/// A request whose client a worker should know.
+#[derive(Clone, Debug, Serialize)]
+pub struct AskedClient<'a> {
+    /// `connect`.
+    pub right: &'static str,
+    pub method: &'a str,
+    /// The path in its one form, which is matched and passed on, and the query without tokens.
+    pub uri: &'a str,
+    /// As the client has called the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+    pub proto: &'static str,
+    pub address: IpAddr,
+    pub id: &'a str,
+    /// The client's fields that pass; values of one name are joined.
+    pub fields: BTreeMap<&'a str, String>,
+}
+
+impl AskedClient<'_> {
+    /// The same in JSON.
+    pub fn document(&self) -> String {
+        // Texts only: that cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The answer of a worker about a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityAnswer {
+    Admitted {
+        user: User,
+        /// How long its stream may last, if the answer says so.
+        ttl_s: Option<u64>,
+        /// For servers of routes.
+        fields: BTreeMap<String, String>,
+    },
+    /// 401 or 403.
+    Refused(u16),
+}
+
+#[derive(Deserialize)]
+struct IdentityAnswerDocument {
+    allow: bool,
+    user: Option<String>,
+    ttl_s: Option<u64>,
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
+    status: Option<u16>,
+}
+
+impl IdentityAnswer {
+    /// `None`: it says neither, or has no user.
+    pub fn read(bytes: &[u8]) -> Option<IdentityAnswer> {
+        let IdentityAnswerDocument { allow, user, ttl_s, fields, status } = serde_json::from_slice(bytes).ok()?;
+        if allow {
+            return Some(IdentityAnswer::Admitted { user: User::new(&user?).ok()?, ttl_s, fields });
+        }
+        let status = status.unwrap_or(403);
+        matches!(status, 401 | 403).then_some(IdentityAnswer::Refused(status))
+    }
 }
 
 /// What is known of an answer.
@@ -128,10 +195,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_answer_about_a_client_names_its_user_or_refuses_it() {
+        let read = |text: &str| IdentityAnswer::read(text.as_bytes());
+        let admitted = |name: &str, ttl_s, fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Some(IdentityAnswer::Admitted { user: User::new(name).unwrap(), ttl_s, fields })
+        };
+        for (text, expected) in [
+            (r#"{"allow":true,"user":"ann"}"#, admitted("ann", None, &[])),
+            (
+                r#"{"allow":true,"user":"a.b","ttl_s":9,"fields":{"X-Groups":"a,b"}}"#,
+                admitted("a.b", Some(9), &[("X-Groups", "a,b")]),
+            ),
+            (r#"{"allow":false}"#, Some(IdentityAnswer::Refused(403))),
+            (r#"{"allow":false,"user":"ann","status":401}"#, Some(IdentityAnswer::Refused(401))),
+            (r#"{"allow":false,"status":200}"#, None),
+            (r#"{"allow":true}"#, None),
+            (r#"{"allow":true,"user":""}"#, None),
+            (r#"{"allow":true,"user":7}"#, None),
+            (r#"{"allow":true,"user":"ann","fields":{"X":7}}"#, None),
+            (r#"{"user":"ann"}"#, None),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_not(bytes: Vec<u8>) {
             let _ = RightAnswer::read(&bytes);
+            let _ = IdentityAnswer::read(&bytes);
         }
     }
 }

@@ -71,6 +71,9 @@ impl Core {
             }
             Step::Revoke(text) => self.features.revocations.revoke(&mut self.desk, key, &text),
             Step::Check(Inquiry::Forward(_)) => self.features.proxy.check(&mut self.desk, key),
+            Step::Check(Inquiry::Client(auth, document)) => {
+                self.features.asking.identify(&mut self.desk, key, auth, &document)
+            }
             Step::Check(Inquiry::Keys(auth)) => self.features.key_sets.wait(&mut self.desk, key, auth),
             Step::Accept(asked) => self.features.requests.accept(&mut self.desk, key, *asked),
             Step::Read { route, id } => self.features.requests.look_up(&mut self.desk, key, id, route),

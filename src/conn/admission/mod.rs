@@ -82,8 +82,6 @@ use crate::conn::Identity;
 use crate::conn::auth::{Denial, Unproven};
 use crate::conn::inquiry::Inquiry;
 use crate::conn::origins::Page;
-use crate::conn::turned_away::TurnedAway;
-use crate::limits::AUTH_RETRY;
 use crate::proto::CloseReason;
 use crate::proto::http::{self, Head};
 use crate::proto::permission::Right;
@@ -342,8 +340,8 @@ fn permission<'r>(
     }
     still_begun(request, route, prepared)?;
     if is_unclear {
-        let away = TurnedAway { reason: CloseReason::Undecided, retry_after_s: AUTH_RETRY.as_secs() as u32 };
-        return Err(Objection::Away(route, away).into());
+        let denial = Denial { reason: CloseReason::Undecided, refused: None };
+        return Err(Objection::Denied(route, denial).into());
     }
     Err(Unsettled::Asks(Inquiry::Rights(asked)))
 }

@@ -148,7 +148,7 @@ fn refuse_by(
 /// Refuses a request by its token. Its client is told why, the log what only a mistake on one side of the issuer explains: never
 /// a part of the token.
 fn deny(request: &ClientRequest<'_, '_>, route: &Route, denial: Denial, outbox: &mut Outbox) -> AdmissionOutcome {
-    if matches!(denial.reason, CloseReason::AuthUnavailable | CloseReason::AuthBusy) {
+    if matches!(denial.reason, CloseReason::AuthUnavailable | CloseReason::AuthBusy | CloseReason::Undecided) {
         return match &route.target {
             RouteTarget::Sse { retry, .. } => {
                 let refused = send_back(request, (route, *retry), denial.reason, AUTH_RETRY, outbox);

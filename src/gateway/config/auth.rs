@@ -41,13 +41,25 @@ pub struct CertificateRules {
     pub header: Option<String>,
 }
 
-/// The server that decides about clients, and what it is told.
+/// The part of the application that decides about clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardTo {
+    /// A server.
+    Upstream {
+        /// The name of the upstream.
+        name: String,
+        /// Where it is asked, with a query if there is one.
+        path: String,
+    },
+    /// The workers of this service.
+    Service(String),
+}
+
+/// The part of the application that decides about clients, and what it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardRules {
-    /// The name of the upstream.
-    pub upstream: String,
-    /// Where it is asked, with a query if there is one.
-    pub path: String,
+    /// The part of the application that decides.
+    pub to: ForwardTo,
     /// Header fields of a request that it gets.
     pub send: Vec<String>,
     /// Header fields of its answer that servers of routes get.

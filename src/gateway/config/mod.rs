@@ -47,7 +47,9 @@ pub use crate::proto::upstream::{
 };
 pub use access_log::{AccessLog, LogTarget};
 pub use admin::{Admin, ApiSecret, ApiToken};
-pub use auth::{AuthKey, CertificateRules, ClientAuth, ClientProof, ForwardRules, PublishedKeySet, TokenRules};
+pub use auth::{
+    AuthKey, CertificateRules, ClientAuth, ClientProof, ForwardRules, ForwardTo, PublishedKeySet, TokenRules,
+};
 pub use client_limits::{ClientLimit, Frequency, LimitedBy};
 pub use deciders::{DeciderBy, DeciderRules, DeciderUrl};
 pub use error::{Error, Errors, Place};

@@ -3,11 +3,14 @@
 use super::upstream;
 use crate::conn::auth::{Auth, AuthBy, AuthKeys, Auths, TokenAuth};
 use crate::conn::certified::CertificateAuth;
-use crate::conn::forward_auth::ForwardAuth;
+use crate::conn::forward_auth::{ForwardAuth, ForwardBy};
 use crate::conn::route::AuthId;
-use crate::gateway::config::{AuthKey, ClientAuth, ClientProof, Config, DeciderRules, ForwardRules, TokenRules};
+use crate::gateway::config::{
+    AuthKey, ClientAuth, ClientProof, Config, DeciderRules, ForwardRules, ForwardTo, TokenRules,
+};
 use crate::outbound::{DeciderSource, KeySource};
 use crate::proto::permission::{DeciderId, Permissions};
+use crate::proto::reserved::subjects;
 use crate::proto::token::TokenPolicy;
 use crate::proto::upstream::UpstreamRule;
 
@@ -90,8 +93,14 @@ fn forward(rules: &ForwardRules, upstreams: &[UpstreamRule]) -> Result<ForwardAu
         false => names(&rules.send),
     };
     Ok(ForwardAuth {
-        upstream: upstream(&rules.upstream, upstreams)?,
-        path: rules.path.as_str().into(),
+        by: match &rules.to {
+            ForwardTo::Upstream { name, path } => {
+                ForwardBy::Server { upstream: upstream(name, upstreams)?, path: path.as_str().into() }
+            }
+            ForwardTo::Service(service) => {
+                ForwardBy::Workers(subjects::authorize(service).map_err(|error| format!("forward.service: {error}"))?)
+            }
+        },
         send,
         copy: names(&rules.copy),
         user: rules.user.as_str().into(),

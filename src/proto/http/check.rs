@@ -26,16 +26,21 @@ pub struct CheckFields<'a> {
     pub pseudonym: &'a str,
 }
 
+/// The client's fields with these names: no field of the one connection passes, and none that the gateway sets itself.
+pub fn sent_fields<'h>(head: &'h Head<'_>, send: &'h [Box<str>]) -> impl Iterator<Item = (&'h str, &'h [u8])> {
+    let is_sent = |name: &str| send.iter().any(|sent| sent.eq_ignore_ascii_case(name));
+    let passing = head.end_to_end().filter(move |field| is_sent(field.name));
+    passing.filter(|field| is_nameable(field.name) && !is_own(field.name, false)).map(|field| (field.name, field.value))
+}
+
 /// Writes the request without `Host`, which is the server's ([`insert_host`](super::insert_host)). It is a GET without a body; no field of
 /// the one connection passes, and no upgrade.
 pub fn write_check(out: &mut Vec<u8>, head: &Head<'_>, own: &CheckFields<'_>) {
     out.extend_from_slice(b"GET ");
     out.extend_from_slice(own.path.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let is_sent = |name: &str| own.send.iter().any(|sent| sent.eq_ignore_ascii_case(name));
-    let passing = head.end_to_end().filter(|field| is_sent(field.name));
-    for field in passing.filter(|field| is_nameable(field.name) && !is_own(field.name, false)) {
-        push(out, field.name, field.value);
+    for (name, value) in sent_fields(head, own.send) {
+        push(out, name, value);
     }
     push_client(out, own.client);
     push(out, "X-Forwarded-Proto", if own.is_secure { b"https" } else { b"http" });

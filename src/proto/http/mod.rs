@@ -47,7 +47,7 @@ pub use answer::{AnswerHead, next_answer};
 pub use authority::{Authority, Host};
 pub use body::{Body, BodyStep, Framing};
 pub use canonical::canonical_path;
-pub use check::{CheckFields, write_check};
+pub use check::{CheckFields, sent_fields, write_check};
 pub use chunk::Streaming;
 pub use credentials::ForwardedCredentials;
 pub use fields::{Field, HeadFields, is_hop_by_hop};

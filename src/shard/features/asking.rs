@@ -1,4 +1,4 @@
-//! The application is asked whether clients may do something: once for all that want to know the same.
+//! The application is asked whether clients may do something, once for all that want to know the same; and which user a client is.
 //!
 //! ```text
 //!  Step::Check, CentrifugeStep::Ask --ask--> open, one for each AskedRight --tg.authorize.<service>--> a worker
@@ -9,13 +9,16 @@
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use log::warn;
 
 use crate::base::{DecisionId, Key, Tick, mix};
 use crate::conn::checked;
 use crate::conn::decisions::{DecidedBy, DecidedRight, Decider, DecisionOutcome};
+use crate::conn::forward_auth::{ForwardAuth, ForwardBy, ForwardVerdict};
 use crate::conn::inquiry::InquiryAnswer;
+use crate::conn::route::AuthId;
 use crate::hub::Recipients;
 use crate::limits::{CHECKS_WAITING_MAX, DECISIONS_OPEN_MAX};
 use crate::mesh::decisions::DecisionMail;
@@ -23,6 +26,7 @@ use crate::mesh::{Mail, Publish};
 use crate::proto::authorize::{AskedRight, Decision, RightAnswer};
 use crate::proto::event::Message;
 use crate::proto::reserved::subjects;
+use crate::proto::subject::Subject;
 
 use super::Feature;
 use crate::shard::Parts;
@@ -43,10 +47,16 @@ pub(in crate::shard) struct Asking {
 }
 
 struct OpenDecision {
-    asked: AskedRight,
+    about: OpenFor,
     until: Tick,
-    /// Some may have ended.
-    clients: Vec<Key>,
+}
+
+/// What is decided.
+enum OpenFor {
+    /// A right, for all these clients. Some may have ended.
+    Right(AskedRight, Vec<Key>),
+    /// Which user the client is, for an auth.
+    Client(AuthId, Key),
 }
 
 /// A client with a request, or a command, that waits.
@@ -77,41 +87,77 @@ impl Asking {
             }
         }
         if client.left == 0 {
-            return go_on(desk, key, client.decided);
+            return go_on(desk, key, InquiryAnswer::Decided(client.decided));
         }
+        self.wait(desk, key, client);
+    }
+
+    /// The client waits for this decision, which is asked for if it is not open.
+    fn join(&mut self, desk: &mut Desk, key: Key, asked: &AskedRight) -> Result<(), DecisionOutcome> {
+        if let Some(open) = self.ids.get(asked).and_then(|id| self.open.get_mut(id)) {
+            if let OpenFor::Right(_, clients) = &mut open.about {
+                clients.push(key);
+            }
+            return Ok(());
+        }
+        let id = self.next_id(desk)?;
+        let until = desk.now + send(desk, id, asked)?;
+        self.open.insert(id, OpenDecision { about: OpenFor::Right(asked.clone(), vec![key]), until });
+        self.ids.insert(asked.clone(), id);
+        self.ends.insert((until, id));
+        Ok(())
+    }
+
+    /// The request of the client waits until a worker has said which user it is.
+    pub(crate) fn identify(&mut self, desk: &mut Desk, key: Key, auth: AuthId, document: &str) {
+        sums::weigh(desk, key);
+        let is_full = self.waiting.len() >= CHECKS_WAITING_MAX;
+        let id = if is_full { Err(DecisionOutcome::Busy) } else { self.next_id(desk) };
+        let begun = id.and_then(|id| Ok((id, identify(desk, id, auth, document)?)));
+        let (id, timeout) = match begun {
+            Ok(begun) => begun,
+            Err(DecisionOutcome::Busy) => return go_on(desk, key, InquiryAnswer::Busy),
+            Err(_) => return go_on(desk, key, InquiryAnswer::Judged(ForwardVerdict::Unclear)),
+        };
+        let until = desk.now + timeout;
+        self.open.insert(id, OpenDecision { about: OpenFor::Client(auth, key), until });
+        self.ends.insert((until, id));
+        self.wait(desk, key, WaitingClient { left: 1, decided: Vec::new() });
+    }
+
+    fn wait(&mut self, desk: &mut Desk, key: Key, client: WaitingClient) {
         self.waiting.insert(key, client);
         // Its end is to be noticed.
         desk.work.receive.push(key);
         desk.schedule(key);
     }
 
-    /// The client waits for this decision, which is asked for if it is not open.
-    fn join(&mut self, desk: &mut Desk, key: Key, asked: &AskedRight) -> Result<(), DecisionOutcome> {
-        if let Some(open) = self.ids.get(asked).and_then(|id| self.open.get_mut(id)) {
-            open.clients.push(key);
-            return Ok(());
-        }
+    fn next_id(&mut self, desk: &Desk) -> Result<DecisionId, DecisionOutcome> {
         if self.open.len() >= DECISIONS_OPEN_MAX {
             return Err(DecisionOutcome::Busy);
         }
         self.last = self.last.wrapping_add(1);
         // Another start of the process has other ids: a late answer to it decides nothing here.
         let number = mix(desk.settings.process.name.seed() ^ self.last);
-        let id = DecisionId::new(desk.settings.process.node, desk.place, number);
-        let until = desk.now + send(desk, id, asked)?;
-        self.open.insert(id, OpenDecision { asked: asked.clone(), until, clients: vec![key] });
-        self.ids.insert(asked.clone(), id);
-        self.ends.insert((until, id));
-        Ok(())
+        Ok(DecisionId::new(desk.settings.process.node, desk.place, number))
     }
 
     /// A worker has published to `tg.decision.<id>`.
     pub(crate) fn answer(&mut self, desk: &mut Desk, publish: &Publish) {
         let message = &publish.message;
-        let Some(id) = subjects::decision_id(&message.subject).filter(|id| self.open.contains_key(id)) else {
-            return desk.tell_nobody_there(publish);
-        };
-        self.end(desk, id, RightAnswer::read(&message.payload).ok_or(DecisionOutcome::Unreadable));
+        let open = subjects::decision_id(&message.subject).and_then(|id| Some((id, self.open.get(&id)?)));
+        match open {
+            None => desk.tell_nobody_there(publish),
+            Some((id, OpenDecision { about: OpenFor::Client(auth, _), .. })) => {
+                let (forward, unix_now) = (desk.settings.check(), (desk.settings.process.unix_time)());
+                let forward = forward.and_then(|check| check.forward(*auth));
+                let verdict = forward.map(|forward| forward.judge_worker(&message.payload, unix_now));
+                self.identified(desk, id, verdict.unwrap_or(ForwardVerdict::Unclear));
+            }
+            Some((id, OpenDecision { about: OpenFor::Right(..), .. })) => {
+                self.end(desk, id, RightAnswer::read(&message.payload).ok_or(DecisionOutcome::Unreadable));
+            }
+        }
     }
 
     pub(crate) fn read(&mut self, desk: &mut Desk, mail: DecisionMail) {
@@ -121,9 +167,18 @@ impl Asking {
         }
     }
 
-    /// The answer is there, or there is none.
+    /// A worker has said which user a client is, or has not.
+    fn identified(&mut self, desk: &mut Desk, id: DecisionId, verdict: ForwardVerdict) {
+        let Some(OpenDecision { about: OpenFor::Client(_, key), until }) = self.open.remove(&id) else { return };
+        self.ends.remove(&(until, id));
+        if self.waiting.remove(&key).is_some() {
+            go_on(desk, key, InquiryAnswer::Judged(verdict));
+        }
+    }
+
+    /// The answer about a right is there, or there is none.
     fn end(&mut self, desk: &mut Desk, id: DecisionId, answer: Result<RightAnswer, DecisionOutcome>) {
-        let Some(OpenDecision { asked, until, clients }) = self.open.remove(&id) else { return };
+        let Some(OpenDecision { about: OpenFor::Right(asked, clients), until }) = self.open.remove(&id) else { return };
         self.ids.remove(&asked);
         self.ends.remove(&(until, id));
         let decision = match answer {
@@ -147,7 +202,7 @@ impl Asking {
             if client.left == 0
                 && let Some(client) = self.waiting.remove(&key)
             {
-                go_on(desk, key, client.decided);
+                go_on(desk, key, InquiryAnswer::Decided(client.decided));
             }
         }
     }
@@ -158,20 +213,13 @@ fn decider<'d>(desk: &'d Desk, asked: &AskedRight) -> Option<&'d Decider> {
 }
 
 /// Asks, and returns how long the answer may take.
-fn send(desk: &mut Desk, id: DecisionId, asked: &AskedRight) -> Result<std::time::Duration, DecisionOutcome> {
+fn send(desk: &mut Desk, id: DecisionId, asked: &AskedRight) -> Result<Duration, DecisionOutcome> {
     let decider = decider(desk, asked).ok_or(DecisionOutcome::Unreachable)?;
     let timeout = decider.timeout;
     match &decider.by {
         DecidedBy::Workers(subject) => {
             let subject = subject.clone();
-            let (mut recipients, draw) = (Recipients::default(), desk.directory.draw());
-            desk.directory.collect(subject.as_str(), draw, &[], None, &mut recipients);
-            if !recipients.has_addressee {
-                return Err(DecisionOutcome::Unreachable);
-            }
-            let document = asked.document().into_bytes().into();
-            let message = Message::new(subject, Some(subjects::decision(id)), None, document);
-            desk.hand_to_workers(&Publish::new(message, None), &recipients);
+            hand_to_worker(desk, id, subject, &asked.document())?;
         }
         DecidedBy::Url(_) => {
             let place = desk.post.mesh().outbound().ok_or(DecisionOutcome::Unreachable)?;
@@ -180,6 +228,29 @@ fn send(desk: &mut Desk, id: DecisionId, asked: &AskedRight) -> Result<std::time
         }
     }
     Ok(timeout)
+}
+
+/// Asks the workers of an auth, and returns how long the answer may take.
+fn identify(desk: &mut Desk, id: DecisionId, auth: AuthId, document: &str) -> Result<Duration, DecisionOutcome> {
+    let forward = desk.settings.check().and_then(|check| check.forward(auth));
+    let Some(ForwardAuth { by: ForwardBy::Workers(subject), timeout, .. }) = forward else {
+        return Err(DecisionOutcome::Unreachable);
+    };
+    let (subject, timeout) = (subject.clone(), *timeout);
+    hand_to_worker(desk, id, subject, document)?;
+    Ok(timeout)
+}
+
+/// One worker of each group gets the document, if there is one.
+fn hand_to_worker(desk: &mut Desk, id: DecisionId, subject: Subject, document: &str) -> Result<(), DecisionOutcome> {
+    let (mut recipients, draw) = (Recipients::default(), desk.directory.draw());
+    desk.directory.collect(subject.as_str(), draw, &[], None, &mut recipients);
+    if !recipients.has_addressee {
+        return Err(DecisionOutcome::Unreachable);
+    }
+    let message = Message::new(subject, Some(subjects::decision(id)), None, document.as_bytes().into());
+    desk.hand_to_workers(&Publish::new(message, None), &recipients);
+    Ok(())
 }
 
 /// Counts a decision that is not made, and logs why.
@@ -203,9 +274,9 @@ fn fail(desk: &Desk, asked: &AskedRight, outcome: DecisionOutcome) {
 }
 
 /// The request, or the command, goes on, unless its client has gone.
-fn go_on(desk: &mut Desk, key: Key, decided: Vec<DecidedRight>) {
+fn go_on(desk: &mut Desk, key: Key, answer: InquiryAnswer) {
     let Some(conn) = desk.slots.get_mut(key).filter(|conn| conn.is_open()) else { return };
-    if checked(conn, InquiryAnswer::Decided(decided)) {
+    if checked(conn, answer) {
         desk.work.resume.push_back(key);
     }
 }
@@ -219,7 +290,10 @@ impl Feature for Asking {
 
     fn work(&mut self, desk: &mut Desk) -> bool {
         let Some((_, id)) = self.ends.first().copied().filter(|(until, _)| *until <= desk.now) else { return false };
-        self.end(desk, id, Err(DecisionOutcome::TooSlow));
+        match self.open.get(&id).map(|open| &open.about) {
+            Some(OpenFor::Client(..)) => self.identified(desk, id, ForwardVerdict::Unclear),
+            _ => self.end(desk, id, Err(DecisionOutcome::TooSlow)),
+        }
         true
     }
 

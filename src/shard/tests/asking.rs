@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::centrifuge::{Client, NOW, worker};
 use super::proven::{close_code, signed};
 use super::*;
+use crate::conn::auth::{Auth, AuthBy, Auths};
 use crate::conn::decisions::{DecidedBy, Decider, DecisionOutcome};
+use crate::conn::forward_auth::{ForwardAuth, ForwardBy};
 use crate::proto::channel::{Rule, Rules};
 use crate::proto::permission::{DeciderId, PermissionText, Permissions, Right};
 use crate::proto::reserved::subjects;
@@ -192,7 +194,8 @@ fn what_a_route_subscribes_a_client_to_is_asked_when_it_connects() {
 #[test]
 fn without_an_answer_nothing_is_allowed() {
     let mut bench = Bench::new(1, settings());
-    let is_unavailable = |heard: &str| heard.starts_with("HTTP/1.1 503 ") && heard.contains("Retry-After: ");
+    // An EventSource gives up after any status but 200.
+    let is_unavailable = |heard: &str| heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("retry: 5000\n\n");
     let at_once = |bench: &mut Bench| {
         let mut peer = bench.connect(0, 0);
         peer.say(request(&path("/sse/in/7", "ann")));
@@ -201,6 +204,11 @@ fn without_an_answer_nothing_is_allowed() {
     };
     let heard = at_once(&mut bench);
     assert!(is_unavailable(&heard), "no worker: {heard}");
+    let mut peer = bench.connect(0, 0);
+    peer.say(request(&path("/in/7", "ann")));
+    bench.run_for(SECOND / 10);
+    let heard = peer.hear();
+    assert!(heard.starts_with("HTTP/1.1 503 ") && heard.contains("Retry-After: 5\r\n"), "{heard}");
     let mut worker = worker(&mut bench, SUBJECT);
     for document in ["", "yes", "{\"allow\":1}"] {
         let mut peer = ask(&mut bench, 0, &path("/sse/in/7", "ann"));
@@ -221,8 +229,8 @@ fn without_an_answer_nothing_is_allowed() {
     decide(&mut bench, &mut worker, NO);
     assert!(peer.hear().starts_with("HTTP/1.1 403 "));
     let counted = [DecisionOutcome::Unreachable, DecisionOutcome::TooSlow, DecisionOutcome::Unreadable];
-    assert_eq!(counted.map(|outcome| count(&bench, 0, outcome)), [1, 1, 3]);
-    assert_eq!(bench.closed(0, CloseReason::Undecided), 5);
+    assert_eq!(counted.map(|outcome| count(&bench, 0, outcome)), [3, 1, 3]);
+    assert_eq!(bench.closed(0, CloseReason::Undecided), 6);
     assert_none_waits(&bench);
 }
 
@@ -239,7 +247,7 @@ fn a_rush_asks_once_and_what_is_too_much_is_refused() {
         peers.push(peer);
     }
     let mut refused = peers.split_off(limits::CHECKS_WAITING_MAX);
-    assert!(refused.iter_mut().all(|peer| peer.hear().starts_with("HTTP/1.1 503 ")));
+    assert!(refused.iter_mut().all(|peer| peer.hear().ends_with("retry: 5000\n\n")));
     peers.remove(0).end.reset();
     bench.run_for(SECOND / 10);
     assert_eq!(bench.census(0).deciding, peers.len());
@@ -289,4 +297,83 @@ fn a_revocation_of_a_user_forgets_what_was_decided_about_it() {
     ask(&mut bench, 1, &format!("/sse/in/7?token={late}"));
     decide(&mut bench, &mut worker, NO);
     assert!(bench.open(1, &path("/sse/in/7", "bob")).hear().is_empty());
+}
+
+// --- which user a client is ---------------------------------------------------------------------------------------------
+
+/// The workers of `login` know the sessions of clients; nothing is asked about rooms.
+fn login_settings() -> Settings {
+    let forward = ForwardAuth {
+        by: ForwardBy::Workers(subjects::authorize("login").unwrap()),
+        send: vec!["Cookie".into(), "X-Device".into()],
+        copy: vec!["X-Groups".into()],
+        user: "X-User".into(),
+        timeout: SECOND,
+        ttl_s: 60,
+    };
+    with(super::proven::settings(), |generation| {
+        generation.auths = Auths::new(vec![Auth { name: "login".into(), by: AuthBy::Forward(Box::new(forward)) }]);
+    })
+}
+
+fn login(bench: &mut Bench, lines: &str) -> Peer {
+    let peer = bench.connect(0, 0);
+    peer.say(format!("GET /sse/in/%37?a=b HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+    bench.run_for(SECOND / 10);
+    peer
+}
+
+#[test]
+fn a_worker_says_which_user_a_client_is() {
+    let mut bench = Bench::new(2, login_settings());
+    let mut worker = worker(&mut bench, "tg.authorize.login");
+    let lines = "Cookie: sid=1\r\ncookie: b=2\r\nx-device: d\r\nAuthorization: Basic eDp5\r\n";
+    let mut peer = login(&mut bench, lines);
+    let heard = worker.hear();
+    let (line, document) = heard.split_once("\r\n").expect("a question");
+    let reply = line.split(' ').nth(3).unwrap().to_owned();
+    let asked: Value = serde_json::from_str(document).expect("JSON");
+    assert_eq!(asked["id"].as_str().map(str::len), Some(18), "{asked}");
+    let expected = json!({"right": "connect", "method": "GET", "uri": "/sse/in/7?a=b", "host": "a", "proto": "http",
+        "address": "10.0.0.2", "id": asked["id"], "fields": {"Cookie": "sid=1; b=2", "X-Device": "d"}});
+    assert_eq!((&asked, peer.hear().as_str()), (&expected, ""));
+    answer(&mut bench, &worker, &reply, "{\"allow\":true,\"user\":\"ann\",\"ttl_s\":30}");
+    assert!(peer.hear().starts_with("HTTP/1.1 200 "));
+    // Its time is over as a token's.
+    bench.run_for(Duration::from_secs(31));
+    assert!(peer.is_at_end());
+    assert_none_waits(&bench);
+}
+
+#[test]
+fn a_worker_that_refuses_or_says_nothing_lets_no_client_in() {
+    let mut bench = Bench::new(1, login_settings());
+    assert!(login(&mut bench, "").hear().ends_with("retry: 5000\n\n"), "there is no worker");
+    let mut worker = worker(&mut bench, "tg.authorize.login");
+    for (document, status) in [
+        ("{\"allow\":false}", Some("403")),
+        ("{\"allow\":false,\"status\":401}", Some("401")),
+        ("{\"allow\":true}", None),
+        ("nonsense", None),
+    ] {
+        let mut peer = login(&mut bench, "");
+        let heard = worker.hear();
+        answer(&mut bench, &worker, heard.split(' ').nth(3).unwrap(), document);
+        let heard = peer.hear();
+        match status {
+            Some(status) => assert_eq!(heard[9..12], *status, "{document}: {heard}"),
+            None => assert!(heard.ends_with("retry: 5000\n\n"), "{document}: {heard}"),
+        }
+    }
+    let mut late = login(&mut bench, "");
+    bench.run_for(SECOND);
+    assert!(late.hear().ends_with("retry: 5000\n\n"));
+    let heard = worker.hear();
+    answer(&mut bench, &worker, heard.split(' ').nth(3).unwrap(), "{\"allow\":true,\"user\":\"ann\"}");
+    login(&mut bench, "").end.reset();
+    bench.run_for(SECOND / 10);
+    assert_eq!((bench.census(0).deciding, bench.census(0).open_decisions), (0, 1));
+    let heard = worker.hear();
+    answer(&mut bench, &worker, heard.split(' ').nth(3).unwrap(), "{\"allow\":true,\"user\":\"ann\"}");
+    assert_none_waits(&bench);
 }

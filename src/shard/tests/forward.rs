@@ -5,7 +5,7 @@ use super::centrifuge::NOW;
 use super::seeds::seeds;
 use super::*;
 use crate::conn::auth::{Auth, AuthBy, Auths};
-use crate::conn::forward_auth::ForwardAuth;
+use crate::conn::forward_auth::{ForwardAuth, ForwardBy};
 use crate::conn::route::{ANY_METHOD, AcceptRoute, AuthId, ProxyRoute};
 use crate::driver::sim::{DialFate, SimService};
 use crate::proto::upstream::{UpstreamId, UpstreamRule};
@@ -54,8 +54,7 @@ fn settings(change: impl FnOnce(&mut UpstreamRule)) -> Settings {
     change(&mut rule);
     with(settings, |generation| {
         let forward = ForwardAuth {
-            upstream: UpstreamId(0),
-            path: "/verify".into(),
+            by: ForwardBy::Server { upstream: UpstreamId(0), path: "/verify".into() },
             send: vec!["Cookie".into()],
             copy: vec!["X-Groups".into(), "X-User".into()],
             user: "X-User".into(),

@@ -1,7 +1,7 @@
 //! `[[auth]]`, `[access]` and `route.auth`: what is read, and which keys and names do not fit together.
 
 use tidegate::conn::certified::CertifiedName;
-use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, Right, Target, TokenRules};
+use tidegate::gateway::config::{AuthKey, ClientAuth, ClientProof, DeciderBy, ForwardTo, Right, Target, TokenRules};
 
 use crate::config::{LISTENER, errors, parse};
 
@@ -139,12 +139,21 @@ fn a_server_may_decide_about_clients() {
         "[[auth]]\nname = \"s\"\nforward = { upstream = \"http://127.0.0.1:9\", user = \"X-User\" }\n";
     let config = parse(&format!("{LISTENER}{FORWARD}"), &[]).unwrap();
     let ClientProof::Forward(rules) = &config.auths[0].proof else { panic!("another proof") };
-    assert_eq!((&*rules.upstream, &*rules.path, &*rules.user), ("http://127.0.0.1:9", "/", "X-User"));
+    let server = ForwardTo::Upstream { name: "http://127.0.0.1:9".to_owned(), path: "/".to_owned() };
+    assert_eq!((&rules.to, &*rules.user), (&server, "X-User"));
     assert_eq!((rules.timeout.as_millis(), rules.ttl_s, rules.send.len(), rules.copy.len()), (1_000, 900, 0, 0));
     assert_eq!(config.upstreams.len(), 1, "the server of a URL is an upstream");
     let with = |old: &str, new: &str| errors(&FORWARD.replace(old, new));
     for (old, new, words) in [
         ("http://127.0.0.1:9", "auth", "auth.forward.upstream \"auth\" names no [[upstream]]"),
+        ("upstream = \"http://127.0.0.1:9\", ", "", "forward asks nothing; expected upstream or service"),
+        (" }", ", service = \"login\" }", "is set beside upstream; expected one of them"),
+        ("upstream = \"http://127.0.0.1:9\"", "service = \"a.b\"", "expected the name of a service"),
+        (
+            "upstream = \"http://127.0.0.1:9\"",
+            "service = \"login\", path = \"/verify\"",
+            "auth.forward.path \"/verify\" is about a server, and workers have none",
+        ),
         (", user = \"X-User\"", "", "user"),
         ("X-User", "Host", "auth.forward.user is \"Host\"; expected a header field such as"),
         (" }", ", send = [\"Upgrade\"] }", "expected a header field such as \"Cookie\", none of the connection"),
@@ -282,6 +291,45 @@ fn reads_permissions() {
     assert_eq!(read, [(2, &[Right::Hear, Right::History][..]), (1, &[Right::Publish])]);
     assert_eq!(config.permissions[1].required, [("role".to_owned(), "editor".to_owned())]);
     assert!(!config.doubts.iter().any(|doubt| doubt.contains("permission")), "{:?}", config.doubts);
+}
+
+#[test]
+fn reads_parts_of_the_application_that_decide() {
+    let rule = |ask: &str| format!("[[permission]]\nchannels = \"room.>\"\nallow = \"hear\"\nask = {{ {ask} }}\n");
+    let asks = [
+        "service = \"rooms\"",
+        "service = \"rooms\", cache_s = 0",
+        "url = \"https://app.example/may?a=b\"",
+        "service = \"rooms\"",
+    ];
+    let config = parse(&format!("{LISTENER}{}", asks.map(rule).concat()), &[]).unwrap();
+    let ids: Vec<_> = config.permissions.iter().map(|rule| rule.decider.map(|id| id.0)).collect();
+    assert_eq!(ids, [Some(0), Some(1), Some(2), Some(0)], "each is there once");
+    let kept: Vec<_> = config.deciders.iter().map(|rules| (rules.kept.as_secs(), rules.timeout.as_millis())).collect();
+    assert_eq!(kept, [(10, 2_000), (0, 2_000), (10, 2_000)]);
+    assert_eq!(config.deciders[0].by, DeciderBy::Service("rooms".to_owned()));
+    let DeciderBy::Url(url) = &config.deciders[2].by else { panic!("a URL") };
+    assert_eq!((&*url.path, url.server.tls.is_some(), url.server.servers.len()), ("/may?a=b", true, 1));
+    for (ask, words) in [
+        ("", "permission.ask asks nothing; expected service or url"),
+        ("cache_s = 1", "permission.ask asks nothing; expected service or url"),
+        ("service = \"a\", url = \"http://127.0.0.1/\"", "is set beside service; expected one of them"),
+        ("service = \"a.b\"", "expected the name of a service"),
+        ("url = \"/may\"", "expected a URL such as \"http://127.0.0.1:3000/authorize\""),
+        ("url = \"ftp://app.example/may\"", "expected a URL such as"),
+        (
+            "url = \"http://127.0.0.1/\", ca = \"ca.pem\"",
+            "permission.ask.ca \"ca.pem\" has no effect on a URL without https",
+        ),
+        ("service = \"a\", ca = \"ca.pem\"", "permission.ask.ca \"ca.pem\" has no effect unless url is set"),
+        ("service = \"a\", timeout_ms = 0", "expected"),
+        ("service = \"a\", cache_s = 99999", "expected"),
+    ] {
+        let said = errors(&rule(ask));
+        assert!(said.len() == 1 && said[0].contains(words), "{ask}: {said:?}");
+    }
+    let many: String = (0..65).map(|at| rule(&format!("service = \"s{at}\""))).collect();
+    assert!(errors(&many)[0].contains("[[permission]] ask too many places; expected at most 64"));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::super::auth::PUBLIC_KEYS;
 use super::super::form::{self, UrlParts};
 use super::super::tree::Content;
 use super::super::{
-    AuthKey, CertificateRules, ClientAuth, ClientProof, Config, ForwardRules, PublishedKeySet, Route, Target,
-    TokenRules, validate,
+    AuthKey, CertificateRules, ClientAuth, ClientProof, Config, ForwardRules, ForwardTo, PublishedKeySet, Route,
+    Target, TokenRules, validate,
 };
 use super::reach::path_covers;
 use super::upstreams::known_upstream;
@@ -76,7 +76,7 @@ fn auth(
     Some(ClientAuth { name: name?, proof })
 }
 
-/// A server that decides.
+/// A server, or workers, that decide.
 fn forward(
     builder: &mut ConfigBuilder<'_>,
     owner: &Section<'_>,
@@ -84,12 +84,32 @@ fn forward(
     upstreams: &mut Vec<UpstreamRule>,
 ) -> Option<ForwardRules> {
     has_no_claims(builder, owner, "forward");
-    let upstream = builder.required(section, "upstream");
     let user = builder.required(section, "user");
-    let known = known_upstream(builder, (section, "upstream"), &upstream?, upstreams)?;
+    let to = match (section.text("upstream"), section.text("service")) {
+        (Some(upstream), None) => {
+            let known = known_upstream(builder, (section, "upstream"), &upstream, upstreams)?;
+            ForwardTo::Upstream { name: upstreams[known].name.to_string(), path: section.text("path")? }
+        }
+        (None, Some(service)) => {
+            // A printed default is no mistake.
+            if section.text("path").is_some_and(|path| path != "/") {
+                builder.conflict(section, "path", "is about a server, and workers have none");
+            }
+            ForwardTo::Service(service)
+        }
+        (Some(_), Some(_)) => {
+            builder.conflict(section, "service", "is set beside upstream; expected one of them");
+            return None;
+        }
+        (None, None) => {
+            if section.value("upstream").is_none() && section.value("service").is_none() {
+                builder.missing(section, "forward asks nothing; expected upstream or service");
+            }
+            return None;
+        }
+    };
     Some(ForwardRules {
-        upstream: upstreams[known].name.to_string(),
-        path: section.text("path")?,
+        to,
         send: section.texts("send"),
         copy: section.texts("copy"),
         user: user?,

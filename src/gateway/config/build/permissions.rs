@@ -39,7 +39,12 @@ pub(super) fn all(builder: &mut ConfigBuilder<'_>, top: &Section<'_>) -> (Vec<Pe
 fn decider(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<DeciderRules> {
     let ca = section.text("ca").map(|file| builder.path(section, "ca", &file));
     let by = match (section.text("service"), section.text("url").as_deref().and_then(form::url_parts)) {
-        (Some(service), None) => DeciderBy::Service(service),
+        (Some(service), None) => {
+            if ca.is_some() {
+                builder.conflict(section, "ca", "has no effect unless url is set");
+            }
+            DeciderBy::Service(service)
+        }
         (None, Some(UrlParts { server: (text, at), path, is_tls })) => {
             if ca.is_some() && !is_tls {
                 builder.conflict(section, "ca", "has no effect on a URL without https");
@@ -53,7 +58,7 @@ fn decider(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<Dec
             return None;
         }
         (None, None) => {
-            if section.value("url").is_none() {
+            if section.value("url").is_none() && section.value("service").is_none() {
                 builder.missing(section, "permission.ask asks nothing; expected service or url");
             }
             return None;

@@ -189,7 +189,7 @@ pub(super) const ROWS: &[Row] = &[
         path: "auth[].forward",
         kind: Kind::Table,
         fallback: Fallback::Nothing("{ upstream = \"auth\", user = \"X-User\" }"),
-        help: "Instead of `jwt`: a server decides about each request.",
+        help: "Instead of `jwt`: a server, or a worker, decides about each request.",
         doc: "It gets a GET with the fields of `send` and `X-Forwarded-For`, `-Proto`, `-Host`, `-Method` and `-Uri`. 2xx lets the \
               request in, 401, 403 and redirects are passed on to the client (401 for a redirect where a WebSocket or an event stream is \
               wanted), and anything else is a 503: without an answer, no request is let in. See docs/login.md.",
@@ -200,9 +200,16 @@ pub(super) const ROWS: &[Row] = &[
             expected: "the name of an [[upstream]], or a URL such as \"http://127.0.0.1:3000\" or \"unix:/run/app.sock\"",
             fits: form::is_text,
         },
-        fallback: Fallback::Required("\"auth\""),
+        fallback: Fallback::Nothing("\"auth\""),
         help: "The servers that decide: an `[[upstream]]`, or the URL of one server.",
         doc: "",
+    },
+    Row {
+        path: "auth[].forward.service",
+        kind: Kind::Text { expected: "the name of a service, one token", fits: form::is_service },
+        fallback: Fallback::Nothing("\"login\""),
+        help: "Instead of servers, the workers that decide: those that subscribe to `tg.authorize.` and this name.",
+        doc: "They get the same in JSON, and answer in JSON. See docs/login.md.",
     },
     Row {
         path: "auth[].forward.path",
