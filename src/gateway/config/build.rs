@@ -34,7 +34,8 @@ pub(super) fn build(folder: &Path, root: &Table, broken: &Broken, errors: &mut E
     let auth_names = top.tables("auth").iter().filter_map(|auth| auth.text("name")).collect();
     let is_tokenless = |auth: &&Section<'_>| auth.value("jwt").is_none();
     let tokenless_auths = top.tables("auth").iter().filter(is_tokenless).filter_map(|auth| auth.text("name")).collect();
-    let mut builder = ConfigBuilder { folder, broken, errors, auth_names, tokenless_auths };
+    let has_permissions = !top.tables("permission").is_empty();
+    let mut builder = ConfigBuilder { folder, broken, errors, auth_names, tokenless_auths, has_permissions };
     let mut upstreams = upstreams::all(&mut builder, &top);
     let routes = builder.routes(&top, &mut upstreams);
     let auths = auth::all(&mut builder, &top, &mut upstreams);
@@ -101,6 +102,7 @@ struct ConfigBuilder<'a> {
     auth_names: Vec<String>,
     /// Of those without tokens.
     tokenless_auths: Vec<String>,
+    has_permissions: bool,
 }
 
 fn clients(builder: &mut ConfigBuilder<'_>, section: &Section<'_>) -> Option<ClientFiles> {

@@ -291,6 +291,10 @@ fn reads_permissions() {
     assert_eq!(read, [(2, &[Right::Hear, Right::History][..]), (1, &[Right::Publish])]);
     assert_eq!(config.permissions[1].required, [("role".to_owned(), "editor".to_owned())]);
     assert!(!config.doubts.iter().any(|doubt| doubt.contains("permission")), "{:?}", config.doubts);
+    let route = "[[route]]\npath = \"/c\"\nwebsocket = { protocol = \"centrifuge-json\" }\n";
+    let open = "[[permission]]\nchannels = \"news.>\"\nallow = \"hear\"\n";
+    assert!(parse(&format!("{LISTENER}{open}{route}"), &[]).is_ok(), "permissions say what its clients may do");
+    assert!(errors(route)[0].contains("websocket has no target"));
 }
 
 #[test]

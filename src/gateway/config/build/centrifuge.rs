@@ -40,7 +40,8 @@ impl ConfigBuilder<'_> {
             self.conflict(section, "user", "is set beside a token, which names the user; expected one of them");
         }
         let keys = ["service", "user", "token", "channels", "publish_to", "server_side"];
-        if !has_auth && keys.iter().all(|name| section.value(name).is_none()) {
+        let is_ruled = has_auth || self.has_permissions;
+        if !is_ruled && keys.iter().all(|name| section.value(name).is_none()) {
             let words = "websocket has no target; expected at least one of channels, publish_to, server_side, service, \
                          user and token";
             self.missing(section, words);
