@@ -31,6 +31,7 @@ use tidegate::shard::budget::Budget;
 use tidegate::shard::counters::Counters;
 use tidegate::shard::{Census, Entrance, Parts, Shard, Turn};
 
+use crate::decisions;
 use crate::edge;
 use crate::sweep::Happenings;
 use crate::trust;
@@ -362,7 +363,10 @@ fn settings(shape: &Shape) -> Settings {
     let generation = Generation {
         admin_hosts: Hosts::new(["a".into(), "simulated".into()]),
         upstreams: edge::upstreams(shape.seed),
-        routes: Routes::new(own_routes().into_iter().chain(edge::routes()).collect()).expect("there are few"),
+        routes: Routes::new(own_routes().into_iter().chain(edge::routes()).chain(decisions::routes()).collect())
+            .expect("there are few"),
+        permissions: decisions::permissions(),
+        deciders: decisions::deciders(),
         channels: shape.kept.rules.clone(),
         outbox_bytes_max: shape.outbox_bytes_max,
         connections_max: shape.connections_max,

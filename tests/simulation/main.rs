@@ -22,7 +22,7 @@
 //! acknowledge, or do not; who comes and goes, and who watches. Questions and messages have one `cast`. `recovery` has
 //! clients of the client protocol that come back, `slow` has readers of every delivery. `answers` are plays without
 //! chance: what a client with TLS does in the middle of a message, and what it gets. `edge` has servers behind the gateway, and
-//! proxied requests, tunnels and event streams to them. All of them are plays on a
+//! proxied requests, tunnels and event streams to them; `decisions` has an application that is asked what clients may do. All of them are plays on a
 //! `stage`, and all that depend on chance are swept over seeds. `fleet` has two gateways in one world, `nodes` two whose ids
 //! name them.
 //!
@@ -34,6 +34,7 @@ mod bus;
 mod cast;
 mod client;
 mod clients;
+mod decisions;
 mod deed;
 mod ear;
 mod edge;
