@@ -30,7 +30,7 @@ use crate::proto::replay::{ExcerptBounds, Since};
 use crate::proto::reserved::headers::{CONN_HEADER, INFO_HEADER};
 use crate::proto::reserved::{ACK_METHOD, ANSWER_METHOD};
 use crate::proto::subject::Subject;
-use crate::proto::token::{ConnectionClaims, TokenFault, TokenRefusal};
+use crate::proto::token::{ConnectionClaims, SubscriptionClaims, TokenFault, TokenRefusal};
 use crate::proto::user::User;
 
 /// The payload of a command without one.
@@ -251,15 +251,15 @@ impl Centrifuge {
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let channel = channel(&subscribe.channel)?;
         around.spend(&mut self.pace, limits::COMMANDS_PER_SUBSCRIPTION);
-        let ttl = match &around.target.token {
+        let SubscriptionClaims { ttl, may_publish } = match &around.target.token {
             Some(verifier) if !subscribe.token.is_empty() => {
                 let (token, user) = ((verifier, &*subscribe.token), self.identity.user());
-                let ttl = around.admit_to(&mut self.pace, token, user, channel.as_str());
-                ttl.map_err(CommandRefusal::of_subscribe)?
+                let claims = around.admit_to(&mut self.pace, token, user, channel.as_str());
+                claims.map_err(CommandRefusal::of_subscribe)?
             }
             _ => {
                 permit(rights(&self.identity, around).by_command(Right::Hear, &channel, &around.target.channels))?;
-                None
+                SubscriptionClaims { ttl: None, may_publish: false }
             }
         };
         let has_presence = around.settings.generation.channels.of(&channel).has_presence;
@@ -267,7 +267,9 @@ impl Centrifuge {
             && subscribe.join_leave.unwrap_or(false)
             && may_watch(rights(&self.identity, around), &channel)?;
         let Some(session) = self.session() else { return Ok(None) };
-        let tag = session.subscriptions.add(channel.clone(), end(ttl, around.now))?;
+        let until = end(ttl, around.now);
+        let tag = session.subscriptions.add(channel.clone(), until)?;
+        session.subscriptions.refresh(channel.as_str(), until, may_publish);
         let recovering = since(subscribe);
         let newcomer = around.newcomer(&channel);
         let (since, is_kept) = (recovering.or(newcomer), newcomer.is_some());
@@ -334,7 +336,10 @@ impl Centrifuge {
         around: &Surroundings<'_>,
     ) -> Result<Message, CommandRefusal> {
         let subject = channel(name)?;
-        permit(rights(&self.identity, around).by_command(Right::Publish, &subject, &around.target.publish_to))?;
+        let is_in_token = self.session().is_some_and(|session| session.subscriptions.may_publish(name));
+        if !is_in_token {
+            permit(rights(&self.identity, around).by_command(Right::Publish, &subject, &around.target.publish_to))?;
+        }
         let mut headers = HeaderBlock::new();
         headers.push(CONN_HEADER, around.conn_id().text().as_str());
         if let Some(user) = self.identity.user() {
@@ -398,10 +403,10 @@ impl Centrifuge {
         outbox: &mut Outbox,
     ) -> Result<Option<CentrifugeStep<'a>>, CommandRefusal> {
         let verifier = around.target.token.as_ref().ok_or(Code::NOT_AVAILABLE)?;
-        let ttl = around.admit_to(&mut self.pace, (verifier, token), self.identity.user(), channel);
-        let ttl = ttl.map_err(CommandRefusal::of_refresh)?;
+        let claims = around.admit_to(&mut self.pace, (verifier, token), self.identity.user(), channel);
+        let SubscriptionClaims { ttl, may_publish } = claims.map_err(CommandRefusal::of_refresh)?;
         let until = end(ttl, around.now);
-        if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until)) {
+        if !self.session().is_some_and(|session| session.subscriptions.refresh(channel, until, may_publish)) {
             return Err(Code::PERMISSION_DENIED.into());
         }
         reply(outbox, id, &ReplyBody::SubRefresh(Expiry::after(ttl)));

@@ -27,6 +27,8 @@ struct Subscription {
     /// When its token expires, or when it has to end for another reason.
     until: Option<Tick>,
     why: Unsubscribed,
+    /// Its token allows publishing, too.
+    may_publish: bool,
     /// The owner of the channel was asked, and has not answered.
     asked: Option<PositionRequest>,
 }
@@ -63,7 +65,15 @@ impl Subscriptions {
         }
         self.tag = (self.tag + 1) % TAG_ADDED;
         let why = Unsubscribed::EXPIRED;
-        self.list.push(Subscription { channel, tag: self.tag, subs: Subs::default(), until, why, asked: None });
+        self.list.push(Subscription {
+            channel,
+            tag: self.tag,
+            subs: Subs::default(),
+            until,
+            why,
+            may_publish: false,
+            asked: None,
+        });
         Ok(self.tag)
     }
 
@@ -118,10 +128,15 @@ impl Subscriptions {
         Some((subs.take(), asked))
     }
 
-    /// Another token extends the subscription until then. False if there is no such subscription.
-    pub(super) fn refresh(&mut self, channel: &str, until: Option<Tick>) -> bool {
+    /// A token, the first or another, lets the subscription last until then. False if there is no such subscription.
+    pub(super) fn refresh(&mut self, channel: &str, until: Option<Tick>, may_publish: bool) -> bool {
         let found = self.list.iter_mut().find(|subscription| subscription.channel.as_str() == channel);
-        found.map(|subscription| subscription.until = until).is_some()
+        found.map(|subscription| (subscription.until, subscription.may_publish) = (until, may_publish)).is_some()
+    }
+
+    /// Whether a token of the subscription allows publishing to its channel.
+    pub(super) fn may_publish(&self, channel: &str) -> bool {
+        self.list.iter().any(|subscription| subscription.may_publish && subscription.channel.as_str() == channel)
     }
 
     /// The earliest time at which a subscription has to end.
@@ -165,8 +180,11 @@ mod tests {
         let tag = subscriptions.add(channel("b"), Some(Tick::from_millis(5))).unwrap();
         subscriptions.subscribed(tag, key(2));
         assert_eq!(subscriptions.take_expired(Tick::from_millis(4)), None);
-        assert!(subscriptions.refresh("b", Some(Tick::from_millis(9))) && !subscriptions.refresh("c", None));
+        assert!(
+            subscriptions.refresh("b", Some(Tick::from_millis(9)), true) && !subscriptions.refresh("c", None, true)
+        );
         assert_eq!(subscriptions.deadline(), Tick::from_millis(9));
+        assert_eq!(["a", "b", "c"].map(|name| subscriptions.may_publish(name)), [false, true, false]);
         assert_eq!(
             subscriptions.take_expired(Tick::from_millis(9)),
             Some((channel("b"), vec![key(2)], Unsubscribed::EXPIRED))

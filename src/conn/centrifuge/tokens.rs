@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Surroundings;
 use super::pace::Pace;
 use crate::limits::COMMANDS_PER_TOKEN;
-use crate::proto::token::{ConnectionClaims, Proof, TokenFault, TokenRefusal, Verifier};
+use crate::proto::token::{ConnectionClaims, Proof, SubscriptionClaims, TokenFault, TokenRefusal, Verifier};
 use crate::proto::user::User;
 
 impl Surroundings<'_> {
@@ -37,14 +37,14 @@ impl Surroundings<'_> {
         }
     }
 
-    /// The number of seconds for which `user` may be subscribed to `channel`; `None`: unlimited.
+    /// The claims of a token with which `user` may be subscribed to `channel`.
     pub(super) fn admit_to(
         &self,
         pace: &mut Pace,
         (verifier, token): (&Verifier, &str),
         user: Option<&User>,
         channel: &str,
-    ) -> Result<Option<u64>, TokenRefusal> {
+    ) -> Result<SubscriptionClaims, TokenRefusal> {
         self.verify(pace, |unix_now| verifier.subscription(token, user, channel, unix_now))
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Claims<'a> {
     channels: Option<&'a RawValue>,
     #[serde(borrow)]
     channel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    publish: Option<&'a RawValue>,
 }
 
 impl<'a> Claims<'a> {
@@ -42,6 +44,11 @@ impl<'a> Claims<'a> {
     /// The channel of a subscription token, in the same way.
     pub(super) fn channel(&self) -> Result<Option<Cow<'a, str>>, TokenFault> {
         optional(self.channel, Claim::Channel)
+    }
+
+    /// Whether a subscription token allows publishing, too.
+    pub(super) fn may_publish(&self) -> Result<bool, TokenFault> {
+        self.publish.map_or(Ok(false), |value| serde_json::from_str(value.get()).map_err(|_| TokenFault::NoSwitch))
     }
 
     /// Each channel of `channels`.

@@ -67,6 +67,15 @@ pub struct ConnectionClaims {
     pub channels: Vec<Subject>,
 }
 
+/// The claims of a subscription token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionClaims {
+    /// Remaining lifetime in seconds; `None`: unlimited.
+    pub ttl: Option<u64>,
+    /// Whether the client may publish to the channel, too, as long as it is subscribed.
+    pub may_publish: bool,
+}
+
 impl Verifier {
     fn new(key: SignatureKey, made_of: &[u8]) -> Verifier {
         let mut fingerprint = [0; 32];
@@ -106,14 +115,14 @@ impl Verifier {
         Ok(ConnectionClaims { user: user(&claims)?, ttl, info: claims.info, channels })
     }
 
-    /// The number of seconds for which `user` may be subscribed to `asked`; `None`: unlimited.
+    /// The claims of a token with which `asker` may be subscribed to `asked`.
     pub fn subscription(
         &self,
         token: &str,
         asker: Option<&User>,
         asked: &str,
         unix_now: u64,
-    ) -> Result<Option<u64>, TokenRefusal> {
+    ) -> Result<SubscriptionClaims, TokenRefusal> {
         let json = self.signed(token)?;
         let claims = Claims::read(&json)?;
         let ttl = ttl(&claims, unix_now)?;
@@ -122,7 +131,7 @@ impl Verifier {
         }
         match claims.channel()? {
             None => Err(TokenFault::NoChannel.into()),
-            Some(channel) if channel == asked => Ok(ttl),
+            Some(channel) if channel == asked => Ok(SubscriptionClaims { ttl, may_publish: claims.may_publish()? }),
             Some(_) => Err(TokenFault::OtherChannel.into()),
         }
     }

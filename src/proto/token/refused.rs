@@ -68,6 +68,8 @@ pub enum TokenFault {
     Reserved(Claim),
     /// `channels` is not a list.
     NoList,
+    /// `publish` of a subscription token is neither `true` nor `false`.
+    NoSwitch,
     InfoTooLong,
     /// A subscription token, presented by a client that connects.
     OfSubscription,
@@ -141,6 +143,7 @@ impl fmt::Display for TokenFault {
                 write!(f, "its claim {claim} has a name that is nobody's channel (tg., _INBOX)")
             }
             TokenFault::NoList => write!(f, "its claim {} is no list of channels", Claim::Channels),
+            TokenFault::NoSwitch => f.write_str("its claim \"publish\" is neither true nor false"),
             TokenFault::InfoTooLong => write!(f, "its claim \"info\" has more than {TOKEN_INFO_BYTES_MAX} bytes"),
             TokenFault::OfSubscription => {
                 write!(f, "its claim {} makes it one of a subscription, and a client connects with it", Claim::Channel)

@@ -235,18 +235,30 @@ fn a_public_key_is_no_secret() {
 
 #[test]
 fn a_subscription_token_is_for_one_user_and_one_channel() {
+    let granted = |ttl, may_publish| Ok(SubscriptionClaims { ttl, may_publish });
     let verifier = Verifier::hmac(b"secret");
     let ask = |claims: &Value, user: &str, channel, now| {
         let user = User::new(user).unwrap();
         verifier.subscription(&signed(claims), Some(&user), channel, now)
     };
     let claims = json!({"sub": "ann@x.org", "channel": "room.1", "exp": NOW as f64 + 4.5});
-    assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW), Ok(Some(5)));
+    assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW), granted(Some(5), false));
     assert_eq!(ask(&claims, "bob", "room.1", NOW), Err(TokenFault::OtherUser.into()));
     assert_eq!(ask(&claims, "ann@x.org", "room.2", NOW), Err(TokenFault::OtherChannel.into()));
     assert_eq!(ask(&claims, "ann@x.org", "room.1", NOW + 5), Err(TokenRefusal::Expired));
-    assert_eq!(ask(&json!({"sub": 42, "channel": "room.1"}), "42", "room.1", NOW), Ok(None));
+    assert_eq!(ask(&json!({"sub": 42, "channel": "room.1"}), "42", "room.1", NOW), granted(None, false));
     assert_eq!(ask(&json!({"sub": 42, "nbf": NOW + 1}), "42", "room.1", NOW), Err(TokenRefusal::NotYetValid));
     assert_eq!(ask(&json!({"sub": 42}), "42", "room.1", NOW), Err(TokenFault::NoChannel.into()));
-    assert_eq!(verifier.subscription(&signed(&json!({"channel": "a"})), None, "a", NOW), Ok(None));
+    assert_eq!(verifier.subscription(&signed(&json!({"channel": "a"})), None, "a", NOW), granted(None, false));
+    for (publish, expected) in [
+        (json!(true), granted(None, true)),
+        (json!(false), granted(None, false)),
+        (Value::Null, granted(None, false)),
+        (json!("true"), Err(TokenFault::NoSwitch.into())),
+        (json!(1), Err(TokenFault::NoSwitch.into())),
+        (json!(["room.1"]), Err(TokenFault::NoSwitch.into())),
+    ] {
+        let claims = json!({"sub": "ann", "channel": "room.1", "publish": publish});
+        assert_eq!(ask(&claims, "ann", "room.1", NOW), expected, "{claims}");
+    }
 }

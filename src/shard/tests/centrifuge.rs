@@ -140,6 +140,36 @@ fn whoever_never_connects_is_stale() {
 }
 
 #[test]
+fn a_subscription_token_may_allow_publishing_as_long_as_it_holds() {
+    let mut bench = Bench::new(1, settings());
+    let connect = json!({"token": token(&json!({"sub": "ann"}))});
+    let (mut client, _) = Client::connected(&mut bench, "/token", connect);
+    let claims = |exp: u64, publish: bool| json!({"sub": "ann", "channel": "club.7", "exp": exp, "publish": publish});
+    let mut code = |bench: &mut Bench, id: u64, command: Value| {
+        let mut command = command;
+        command["id"] = id.into();
+        client.say(&[command]);
+        bench.run_for(SECOND / 10);
+        let said = client.texts();
+        let own = said.iter().find(|said| said["id"] == id).unwrap_or_else(|| panic!("no answer: {said:?}"));
+        own["error"]["code"].as_u64().unwrap_or(0)
+    };
+    let publish = || json!({"publish": {"channel": "club.7", "data": 1}});
+    assert_eq!(code(&mut bench, 2, publish()), 103, "it is not subscribed");
+    let subscribe = |claims: &Value| json!({"subscribe": {"channel": "club.7", "token": token(claims)}});
+    assert_eq!(code(&mut bench, 3, subscribe(&claims(NOW + 60, true))), 0);
+    assert_eq!(code(&mut bench, 4, publish()), 0);
+    assert_eq!(code(&mut bench, 5, json!({"publish": {"channel": "club.8", "data": 1}})), 103);
+    let refresh = |claims: &Value| json!({"sub_refresh": {"channel": "club.7", "token": token(claims)}});
+    assert_eq!(code(&mut bench, 6, refresh(&claims(NOW + 60, false))), 0);
+    assert_eq!(code(&mut bench, 7, publish()), 103, "its token has been replaced");
+    assert_eq!(code(&mut bench, 8, refresh(&claims(NOW + 60, true))), 0);
+    assert_eq!(code(&mut bench, 9, publish()), 0);
+    assert_eq!(code(&mut bench, 10, json!({"unsubscribe": {"channel": "club.7"}})), 0);
+    assert_eq!(code(&mut bench, 11, publish()), 103);
+}
+
+#[test]
 fn pings_come_as_announced_and_silence_is_no_pong() {
     let mut bench = Bench::new(1, settings());
     let (mut lively, answer) = Client::connected(&mut bench, "/open", json!({}));
