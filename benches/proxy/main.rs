@@ -47,12 +47,13 @@ two sockets and understands none of them. The phases:
   down, up  bodies of 64 KiB (50 clients) and 16 MiB (8) from the server and to it: CPU s per GB
   events    200 event streams, 20 events/s each: how late an event is
   token     the gateway alone: a token that was verified before beside one that no route asks for
+  log       the gateway alone: with an access log, its writer included, beside none
 
 Examples:
   cargo bench --bench proxy
   cargo bench --bench proxy -- --phase requests --runs 5
   cargo bench --bench proxy -- --phase down --phase up --transport tls
-  cargo bench --bench proxy -- --phase token --runs 5"
+  cargo bench --bench proxy -- --phase token --phase log --runs 5"
 )]
 struct Args {
     /// How many connect for requests of 1 KiB
@@ -79,6 +80,7 @@ enum Phase {
     Up,
     Events,
     Token,
+    Log,
 }
 
 const COLUMNS: &[Column] = &[
@@ -95,9 +97,15 @@ const COLUMNS: &[Column] = &[
 /// With these names.
 const UNREAD: &str = "token unread";
 const CHECKED: &str = "token checked";
+const UNLOGGED: &str = "not logged";
+const LOGGED: &str = "logged";
 
 fn is_like(row: &Row, other: &Row) -> bool {
     row.phase == other.phase && row.marks == other.marks
+}
+
+const fn to_phase(name: &'static str, head: &'static str, to: fn(&Row, &Row) -> bool) -> Ratio {
+    Ratio { figure: "cpu_s_per_million", name, head, to }
 }
 
 const fn to_nginx(figure: &'static str, name: &'static str, head: &'static str) -> Ratio {
@@ -109,18 +117,13 @@ const fn to_haproxy(figure: &'static str, name: &'static str, head: &'static str
 }
 
 const RATIOS: &[Ratio] = &[
-    Ratio {
-        figure: "cpu_s_per_million",
-        name: "cpu_to_floor",
-        head: "CPU to relay",
-        to: |row, other| other.target == Target::Floor.name() && is_like(row, other),
-    },
-    Ratio {
-        figure: "cpu_s_per_million",
-        name: "cpu_to_unread",
-        head: "CPU to token unread",
-        to: |row, other| row.phase == CHECKED && other.phase == UNREAD && row.target == other.target,
-    },
+    to_phase("cpu_to_floor", "CPU to relay", |row, other| other.target == Target::Floor.name() && is_like(row, other)),
+    to_phase("cpu_to_unread", "CPU to token unread", |row, other| {
+        row.phase == CHECKED && other.phase == UNREAD && row.target == other.target && row.marks == other.marks
+    }),
+    to_phase("cpu_to_unlogged", "CPU to not logged", |row, other| {
+        row.phase == LOGGED && other.phase == UNLOGGED && row.target == other.target && row.marks == other.marks
+    }),
     to_nginx("cpu_s_per_million", "cpu_to_nginx", "CPU to nginx"),
     to_haproxy("cpu_s_per_million", "cpu_to_haproxy", "CPU to HAProxy"),
     to_nginx("cpu_s_per_gb", "gb_to_nginx", "GB to nginx"),
@@ -191,9 +194,11 @@ impl Bench<'_> {
         for target in all.iter().filter(|_| self.has(Phase::Events)) {
             report.add(self.run, self.events(*target, transport)?);
         }
-        for target in common.gateways().filter(|_| self.has(Phase::Token)) {
-            for name in [UNREAD, CHECKED] {
-                report.add(self.run, self.requests(target, transport, Pace::AtOnce, name)?);
+        for (phase, names) in [(Phase::Token, [UNREAD, CHECKED]), (Phase::Log, [UNLOGGED, LOGGED])] {
+            for target in common.gateways().filter(|_| self.has(phase)) {
+                for name in names {
+                    report.add(self.run, self.requests(target, transport, Pace::AtOnce, name)?);
+                }
             }
         }
         Ok(())
@@ -229,6 +234,12 @@ impl Bench<'_> {
         })
     }
 
+    /// A file that is gone with the benchmark.
+    fn access_log(&self) -> String {
+        let file = toml_edit::Value::from(self.certificate.folder().join("access.log").to_string_lossy().into_owned());
+        format!("[access_log]\nfile = {file}\n")
+    }
+
     fn clients(
         &self,
         process: &Process,
@@ -245,7 +256,12 @@ impl Bench<'_> {
 
     fn requests(&self, target: Target, transport: Transport, pace: Pace, phase: &'static str) -> Result<Row, String> {
         let _progress = self.progress(target, transport, phase);
-        let process = self.start(target, if phase == CHECKED { token::AUTH } else { "" })?;
+        let rules = match phase {
+            CHECKED => token::AUTH.to_owned(),
+            LOGGED => self.access_log(),
+            _ => String::new(),
+        };
+        let process = self.start(target, &rules)?;
         let lines = if [CHECKED, UNREAD].contains(&phase) { token::line()? } else { String::new() };
         let request = Request::get(&format!("/proxied/{SMALL_BYTES}"), &lines);
         let mut clients = self.clients(&process, transport, self.args.connections, request)?;
