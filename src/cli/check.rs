@@ -19,7 +19,8 @@ probably a mistake is a warning, and the exit code stays 0.\n\n\
 pub struct CheckArgs {
     #[command(flatten)]
     source: ConfigSource,
-    /// Fetch the keys of issuers (auth.jwt.keys), too; a key set that cannot be used is a mistake.
+    /// Fetch the keys of issuers (auth.jwt.keys), too, and connect to the URLs that decide (permission.ask); those that cannot be used
+    /// are mistakes.
     #[arg(long)]
     online: bool,
 }
@@ -27,7 +28,7 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> ExitCode {
     match load(args.source.file().as_deref()) {
         Ok(config) => {
-            let is_online_well = !args.online || are_key_sets_well(&config, &args.source);
+            let is_online_well = !args.online || is_online_well(&config, &args.source);
             let code = verify(&config, &args.source);
             if is_online_well { code } else { ExitCode::FAILURE }
         }
@@ -35,9 +36,9 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-/// Says of each key set that an issuer publishes what is there.
-fn are_key_sets_well(config: &Config, source: &ConfigSource) -> bool {
-    let outcomes = online::key_sets(config);
+/// Says of each key set that an issuer publishes, and of each URL that decides, what is there.
+fn is_online_well(config: &Config, source: &ConfigSource) -> bool {
+    let outcomes = [online::key_sets(config), online::deciders(config)].concat();
     let file = source.name();
     for outcome in &outcomes {
         let (Ok(line) | Err(line)) = outcome;
@@ -62,8 +63,10 @@ pub(super) fn verify(config: &Config, source: &ConfigSource) -> ExitCode {
     let of_admin =
         config.admin.iter().flat_map(|admin| [admin.tls_config(&config.tls).err(), admin.read_tokens().err()]);
     let of_admin = of_admin.flatten().map(|error| format!("{file}: admin: {error}"));
-    let mistakes: Vec<String> =
-        of_listeners.chain(of_admin).chain(of_keys).chain(of_auths).chain(of_upstreams).collect();
+    let of_deciders =
+        config.deciders.iter().filter_map(|decider| Some(format!("{file}: permission.ask: {}", decider.fault()?)));
+    let of_clients = of_keys.chain(of_auths).chain(of_deciders);
+    let mistakes: Vec<String> = of_listeners.chain(of_admin).chain(of_clients).chain(of_upstreams).collect();
     for mistake in &mistakes {
         output::line(mistake);
     }

@@ -1,8 +1,9 @@
-//! The questions of `tidegate check --online` to the network, before a gateway has to ask: the keys that issuers publish.
+//! The questions of `tidegate check --online` to the network, before a gateway has to ask: the keys that issuers publish, and the
+//! URLs that decide about clients.
 
 use super::config::Config;
 use super::plan;
-use crate::outbound::{KeySource, fetch_once};
+use crate::outbound::{DeciderSource, KeySource, fetch_once, reach_once};
 
 /// One line for each key set of the configuration: `Ok` if it can be used.
 pub fn key_sets(config: &Config) -> Vec<Result<String, String>> {
@@ -23,4 +24,17 @@ pub fn key_sets(config: &Config) -> Vec<Result<String, String>> {
         }
     };
     sources.iter().zip(fetched).map(line).collect()
+}
+
+/// The same for each URL that permissions ask: whether its server can be reached.
+pub fn deciders(config: &Config) -> Vec<Result<String, String>> {
+    let sources = match plan::decider_sources(config) {
+        Ok(sources) => sources,
+        Err(error) => return vec![Err(error)],
+    };
+    let line = |source: &DeciderSource| match reach_once(source) {
+        Ok(()) => Ok(format!("permission.ask: {} is reached", source.url)),
+        Err(error) => Err(format!("permission.ask: {} cannot be reached: {error}", source.url)),
+    };
+    sources.iter().map(line).collect()
 }

@@ -11,8 +11,7 @@ mod client_limits;
 mod routes;
 mod settings;
 
-use auths::decider_sources;
-pub(super) use auths::key_sources;
+pub(super) use auths::{decider_sources, key_sources};
 
 use std::path::PathBuf;
 use std::time::Duration;

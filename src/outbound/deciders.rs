@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
+use tokio::runtime::Builder;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{self, Instant};
 
@@ -127,6 +128,16 @@ async fn ask(source: &DeciderSource, kept: &mut Option<Wire>, document: &str) ->
         }
     }
     exchange(connect(source).await?, &request, kept).await
+}
+
+/// Connects once, in the time that an answer may take. The error is a clause.
+pub(crate) fn reach_once(source: &DeciderSource) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(async { time::timeout(source.timeout, connect(source)).await });
+    // A lookup that is under way cannot be stopped, and nothing waits for it.
+    runtime.shutdown_background();
+    let late = |_| Err(format!("it has not answered within {} ms", source.timeout.as_millis()));
+    outcome.unwrap_or_else(late).map(drop)
 }
 
 /// The first of its addresses that can be reached.

@@ -60,7 +60,7 @@ use crate::proto::tls::client::ServersTls;
 use crate::proto::upstream::UpstreamRule;
 
 use deciders::DeciderQueue;
-pub(crate) use deciders::DeciderSource;
+pub(crate) use deciders::{DeciderSource, reach_once};
 pub(crate) use keys::{KeySource, fetch_once};
 
 /// The parts of the thread.

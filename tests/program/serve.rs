@@ -382,6 +382,26 @@ fn refuses_mistakes_before_it_listens_and_checks_only_when_asked() {
 }
 
 #[test]
+fn a_check_looks_at_what_decides_about_clients() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let here = format!("http://{}/authorize", listener.local_addr().expect("it is bound"));
+    let ask = |ask: &str| format!("[[permission]]\nchannels = \"a.>\"\nallow = \"hear\"\nask = {{ {ask} }}\n");
+    let check = |name: &str, asks: &str, words: &[&str]| {
+        let folder = Folder::new(name, &format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{asks}"));
+        let output =
+            tidegate(&[&["check"], words, &[&*folder.configuration()]].concat()).output().expect("the binary runs");
+        (output.status.code(), text(&output.stderr).replace(&folder.configuration(), "file"))
+    };
+    let both = ask(&format!("url = \"{here}\"")) + &ask("url = \"http://127.0.0.1:9/\"");
+    let (code, said) = check("deciders", &both, &["--online"]);
+    assert!(said.contains(&format!("file: permission.ask: {here} is reached\n")), "{said}");
+    assert!(said.contains("file: permission.ask: http://127.0.0.1:9/ cannot be reached: "), "{said}");
+    assert_eq!((code, check("deciders-offline", &both, &[]).0), (Some(1), Some(0)));
+    let (code, said) = check("deciders-ca", &ask("url = \"https://127.0.0.1/\", ca = \"nowhere.pem\""), &[]);
+    assert!(code == Some(1) && said.contains("file: permission.ask: ca "), "{said}");
+}
+
+#[test]
 fn a_check_that_may_ask_the_network_says_which_keys_cannot_be_fetched() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();

@@ -39,6 +39,11 @@ pub struct DeciderUrl {
 }
 
 impl DeciderRules {
+    /// One line about a file that it names and that cannot be used.
+    pub fn fault(&self) -> Option<String> {
+        self.source(DeciderId(0)).err()
+    }
+
     /// The source of its decisions, if it has a URL. The error is one line that names the file.
     pub(crate) fn source(&self, decider: DeciderId) -> Result<Option<DeciderSource>, String> {
         let DeciderBy::Url(own) = &self.by else { return Ok(None) };
