@@ -197,7 +197,7 @@ pub(super) fn serve(
             outbox.write(|out| http::switching_protocols(out, accept.as_str(), answered));
             let is_named = target.channel.as_ref().is_some_and(is_named);
             let rights = Rights::new(request.rules, &client);
-            // What the application decides is known: the stage `Permission` has waited for it.
+            // The decision of the application is known: the stage `Permission` has waited for it.
             let may_publish = |channel: &Subject| {
                 publish && rights.on_route(Right::Publish, channel, is_named) == RightVerdict::Allowed
             };

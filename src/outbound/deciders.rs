@@ -43,7 +43,7 @@ pub(crate) struct DeciderSource {
     pub timeout: Duration,
 }
 
-/// What a shard wants to know.
+/// A decision that a shard waits for.
 struct AskedDecision {
     id: DecisionId,
     document: Box<str>,

@@ -78,7 +78,7 @@ pub(crate) struct OutboundParts {
     pub clock: Clock,
 }
 
-/// What it asks beside upstreams.
+/// The sources of the thread besides upstreams.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutboundSources {
     /// Issuers that publish their keys.

@@ -48,7 +48,7 @@ pub(super) struct Wire {
     layer: WireLayer,
     /// Bytes of the server that are not opened yet.
     wire: Vec<u8>,
-    /// What it has said.
+    /// Bytes of its answer that are opened and not used.
     heard: Vec<u8>,
     has_ended: bool,
 }

@@ -1,4 +1,4 @@
-//! What the application is asked about its clients: whether a user may do that with a channel, and which user a client is.
+//! Documents for the application about its clients: whether a user may do that with a channel, and which user a client is.
 //!
 //! ```text
 //!  AskedRight --document--> {"right":"hear","channel":"room.7","user":"ann"} --> a worker of tg.authorize.<service>, or a POST
@@ -19,7 +19,7 @@ use super::subject::Subject;
 use super::user::User;
 use crate::limits::DECISION_KEPT_MAX;
 
-/// What is asked. The answer is the same for all connections of a user, so it can be remembered.
+/// A right that the application is asked for. The answer is the same for all connections of a user, so it can be remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AskedRight {
     pub decider: DeciderId,
@@ -99,7 +99,7 @@ impl IdentityAnswer {
     }
 }
 
-/// What is known of an answer.
+/// The outcome of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Allowed,

@@ -328,7 +328,7 @@ fn permission<'r>(
     for (right, channel, is_named) in used(route, prepared) {
         match rights.on_route(right, channel, is_named) {
             RightVerdict::Allowed => {}
-            // It is told when it publishes.
+            // The client is told when it publishes.
             RightVerdict::Denied if right == Right::Publish => {}
             RightVerdict::Denied => return Err(forbidden(request, route).into()),
             RightVerdict::Unclear => is_unclear = true,

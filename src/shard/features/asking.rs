@@ -51,7 +51,7 @@ struct OpenDecision {
     until: Tick,
 }
 
-/// What is decided.
+/// The subject of a decision.
 enum OpenFor {
     /// A right, for all these clients. Some may have ended.
     Right(AskedRight, Vec<Key>),
@@ -71,7 +71,7 @@ impl Asking {
         Asking::default()
     }
 
-    /// What the client wants waits for these decisions.
+    /// The request, or the command, of the client waits for these decisions.
     pub(crate) fn ask(&mut self, desk: &mut Desk, key: Key, asked: Vec<AskedRight>) {
         sums::weigh(desk, key);
         let is_full = self.waiting.len() >= CHECKS_WAITING_MAX;
@@ -96,6 +96,10 @@ impl Asking {
     fn join(&mut self, desk: &mut Desk, key: Key, asked: &AskedRight) -> Result<(), DecisionOutcome> {
         if let Some(open) = self.ids.get(asked).and_then(|id| self.open.get_mut(id)) {
             if let OpenFor::Right(_, clients) = &mut open.about {
+                if clients.len() >= CHECKS_WAITING_MAX {
+                    // Clients that come and go meanwhile are not kept.
+                    clients.retain(|other| *other == key || self.waiting.contains_key(other));
+                }
                 clients.push(key);
             }
             return Ok(());

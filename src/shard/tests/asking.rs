@@ -260,6 +260,28 @@ fn a_rush_asks_once_and_what_is_too_much_is_refused() {
 }
 
 #[test]
+fn clients_that_come_and_go_while_one_is_waited_for_are_not_kept() {
+    let mut bench = Bench::new(1, settings());
+    let mut worker = worker(&mut bench, SUBJECT);
+    let mut stays = ask(&mut bench, 0, "/sse/7");
+    let opened = bench.world.now();
+    let mut gone = 0;
+    while bench.world.now().since(opened) < SECOND {
+        let peers: Vec<Peer> = (0..20).map(|_| bench.connect(0, 0)).collect();
+        peers.iter().for_each(|peer| peer.say(request("/sse/7")));
+        bench.run_for(Duration::from_millis(2));
+        gone += peers.len();
+        peers.into_iter().for_each(|peer| peer.end.reset());
+        bench.run_for(Duration::from_millis(1));
+    }
+    assert!(gone > limits::CHECKS_WAITING_MAX, "{gone} have gone");
+    assert_eq!((bench.census(0).deciding, bench.census(0).open_decisions), (1, 1));
+    decide(&mut bench, &mut worker, YES);
+    assert!(stays.hear().starts_with("HTTP/1.1 200 "));
+    assert_none_waits(&bench);
+}
+
+#[test]
 fn a_client_that_goes_and_a_gateway_that_drains_leave_no_question_behind() {
     let mut bench = Bench::new(1, settings());
     let mut worker = worker(&mut bench, SUBJECT);

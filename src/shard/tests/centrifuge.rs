@@ -67,7 +67,7 @@ impl Client {
         (client, answer)
     }
 
-    /// It is gone.
+    /// The client is gone.
     pub(super) fn reset(self) {
         self.0.end.reset();
     }
