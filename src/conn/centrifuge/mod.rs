@@ -114,7 +114,7 @@ pub enum CentrifugeStep<'a> {
         command: u32,
         id: Option<u64>,
     },
-    /// Ask the application whether the client may do that, and go on with the decisions ([`Asked::answer`]).
+    /// Ask the application whether the client may do that, and go on with the decisions ([`checked`](super::checked)).
     Ask(Vec<AskedRight>),
     /// Nothing: the command is answered, because the client may not do what it asks for.
     Denied,
