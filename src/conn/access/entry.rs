@@ -7,13 +7,13 @@ use crate::conn::Peer;
 use crate::conn::route::AuthId;
 use crate::limits;
 use crate::proto::access::LineHead;
-use crate::proto::http::{Head, query_masked};
+use crate::proto::http::{Head, TraceContext, query_masked};
 use crate::proto::upstream::UpstreamId;
 
 pub(super) struct AccessEntry {
     pub began: Tick,
     pub id: Box<str>,
-    pub trace: Option<Box<str>>,
+    pub trace: Option<TraceContext>,
     pub client: Peer,
     /// The peer of the connection; a trusted proxy, if it is not the client.
     pub peer: Peer,
@@ -44,7 +44,7 @@ pub(super) struct Proxied {
 
 /// The fields of a head that a line shows, one after the other, each cut to a bounded length.
 pub(super) struct HeadText {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     /// Where each ends, in the order of [`LineHead`].
     ends: [u32; 5],
     minor_version: u8,
@@ -75,7 +75,12 @@ impl HeadText {
             bytes.truncate(most);
             *end = bytes.len() as u32;
         }
-        HeadText { bytes: bytes.into(), ends, minor_version: head.minor_version }
+        HeadText { bytes, ends, minor_version: head.minor_version }
+    }
+
+    /// For a stream, which may last.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 
     pub(super) fn line(&self) -> LineHead<'_> {

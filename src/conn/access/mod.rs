@@ -27,7 +27,7 @@ use crate::conn::admission::request::{ClientRequest, own_id};
 use crate::conn::session::identity;
 use crate::proto::CloseReason;
 use crate::proto::access::{AccessLine, LineKind, LineProxied};
-use crate::proto::http::Framing;
+use crate::proto::http::{Framing, TraceContext, TraceText};
 
 use entry::{AccessEntry, HeadText, Proxied};
 use journey::Journey;
@@ -63,11 +63,12 @@ impl Lines {
         now: Tick,
     ) {
         let proxied = entry.proxied.as_ref().and_then(|proxied| line_of_servers(generation, proxied));
+        let trace = entry.trace.as_ref().map(TraceContext::text);
         let line = AccessLine {
             unix_ms: (rule.unix_ms)(),
             kind,
             id: &entry.id,
-            trace: entry.trace.as_deref(),
+            trace: trace.as_ref().map(TraceText::id),
             client: entry.client.ip(),
             peer: (entry.peer != entry.client).then(|| entry.peer.ip()),
             listener: rule.listeners.get(usize::from(entry.listener)).map_or("", |address| address),
@@ -127,7 +128,7 @@ pub(super) fn begin(
     let entry = AccessEntry {
         began: now,
         id: id.into(),
-        trace: request.map(|request| request.trace().id().into()),
+        trace: request.map(ClientRequest::trace),
         client: link.peer,
         peer: http.proxy.unwrap_or(link.peer),
         listener: http.listener(),
@@ -159,36 +160,33 @@ pub(super) fn admitted(
 ) {
     let Some(rule) = &settings.generation.access else { return };
     let around = (&**rule, &*settings.generation);
-    let user = match outcome {
-        AdmissionOutcome::EventStream { client, .. }
-        | AdmissionOutcome::WebSocket { identity: client, .. }
-        | AdmissionOutcome::Centrifuge { client, .. }
-        | AdmissionOutcome::Proxy { client, .. } => client.user(),
-        AdmissionOutcome::Accept(accepting) => accepting.user(),
-        AdmissionOutcome::Answered { .. } | AdmissionOutcome::Refused(_) | AdmissionOutcome::Read { .. } => None,
+    let (user, route) = match outcome {
+        AdmissionOutcome::EventStream { client, route, .. }
+        | AdmissionOutcome::WebSocket { identity: client, route, .. }
+        | AdmissionOutcome::Centrifuge { client, route, .. }
+        | AdmissionOutcome::Proxy { client, route, .. } => (client.user(), Some(*route)),
+        AdmissionOutcome::Accept(accepting) => (accepting.user(), request.routed()),
+        AdmissionOutcome::Read { route, .. } => (None, Some(*route)),
+        AdmissionOutcome::Answered { .. } | AdmissionOutcome::Refused(_) => (None, request.routed()),
     };
+    let is_certified = request.evidence.certificate.is_some();
+    let auth = route.and_then(|route| request.check?.deciding(request.head, request.route(route), is_certified));
     let answer = answer_written(written, from).unwrap_or_default();
-    let route = request.routed();
     settings.access.with(|lines| {
-        let Some(mut entry) = lines.entries.remove(&key) else { return };
+        let Some(entry) = lines.entries.get_mut(&key) else { return };
         entry.user = user.map(|user| user.name().into());
-        entry.route = route;
-        let is_certified = request.evidence.certificate.is_some();
-        entry.auth = route.and_then(|route| request.check?.deciding(request.head, request.route(route), is_certified));
-        match outcome {
-            AdmissionOutcome::Answered { .. } => {
-                return lines.tell(around, &entry, LineKind::Request, answer, now);
-            }
-            AdmissionOutcome::Refused(refused) => {
-                let answer = Outcome { reason: Some(refused.reason), ..answer };
-                return lines.tell(around, &entry, LineKind::Request, answer, now);
-            }
+        (entry.route, entry.auth) = (route, auth);
+        let outcome = match outcome {
+            AdmissionOutcome::Accept(_) | AdmissionOutcome::Proxy { .. } | AdmissionOutcome::Read { .. } => return,
+            AdmissionOutcome::Answered { .. } => answer,
+            AdmissionOutcome::Refused(refused) => Outcome { reason: Some(refused.reason), ..answer },
             AdmissionOutcome::EventStream { .. }
             | AdmissionOutcome::WebSocket { .. }
-            | AdmissionOutcome::Centrifuge { .. } => lines.open(around, &mut entry, answer.status, now),
-            AdmissionOutcome::Accept(_) | AdmissionOutcome::Proxy { .. } | AdmissionOutcome::Read { .. } => {}
+            | AdmissionOutcome::Centrifuge { .. } => return lines.open(around, key, answer.status, now),
+        };
+        if let Some(entry) = lines.entries.remove(&key) {
+            lines.tell(around, &entry, LineKind::Request, outcome, now);
         }
-        lines.entries.insert(key, entry);
     });
 }
 
@@ -210,11 +208,14 @@ impl Lines {
     }
 
     /// The entry is that of a stream from now on.
-    fn open(&mut self, around: (&AccessRule, &Generation), entry: &mut AccessEntry, status: u16, now: Tick) {
+    fn open(&mut self, around: (&AccessRule, &Generation), key: Key, status: u16, now: Tick) {
+        let Some(mut entry) = self.entries.remove(&key) else { return };
         entry.stream = Some(status);
+        entry.head.iter_mut().for_each(HeadText::shrink);
         if around.0.tells_opens {
-            self.tell(around, entry, LineKind::Open, Outcome { status, ..Outcome::default() }, now);
+            self.tell(around, &entry, LineKind::Open, Outcome { status, ..Outcome::default() }, now);
         }
+        self.entries.insert(key, entry);
     }
 }
 
@@ -305,10 +306,9 @@ pub fn tell_ends(settings: &Settings, mut facts: impl FnMut(Key) -> Option<TcpFa
 pub fn stream_begun(key: Key, settings: &Settings, now: Tick) {
     let Some(rule) = &settings.generation.access else { return };
     settings.access.with(|lines| {
-        let Some(mut entry) = lines.entries.remove(&key) else { return };
-        let status = entry.proxied.map_or(0, |proxied| proxied.journey.status);
-        lines.open((rule, &settings.generation), &mut entry, status, now);
-        lines.entries.insert(key, entry);
+        let proxied = lines.entries.get(&key).and_then(|entry| entry.proxied);
+        let status = proxied.map_or(0, |proxied| proxied.journey.status);
+        lines.open((rule, &settings.generation), key, status, now);
     });
 }
 

@@ -125,61 +125,62 @@ impl AccessLine<'_> {
     }
 
     fn write_json(&self, out: &mut Vec<u8>) {
+        out.reserve(JSON_BYTES_USUAL);
         out.extend_from_slice(b"{\"time\":\"");
         Stamp::of(self.unix_ms).write_iso(out);
         out.push(b'"');
         let mut members = Members(out);
-        members.text("id", self.id.as_bytes());
-        members.known("trace", self.trace);
-        members.text("kind", self.kind.word().as_bytes());
-        members.address("client", self.client);
+        members.text(key!("id"), self.id.as_bytes());
+        members.known(key!("trace"), self.trace);
+        members.text(key!("kind"), self.kind.word().as_bytes());
+        members.address(key!("client"), self.client);
         if let Some(peer) = self.peer {
-            members.address("peer", peer);
+            members.address(key!("peer"), peer);
         }
-        members.text("listener", self.listener.as_bytes());
-        members.switch("tls", self.is_tls);
+        members.text(key!("listener"), self.listener.as_bytes());
+        members.switch(key!("tls"), self.is_tls);
         let head = self.head.unwrap_or_default();
-        members.given("host", head.host);
-        members.given("method", head.method);
-        members.given("path", head.path);
-        members.known("route", self.route);
+        members.given(key!("host"), head.host);
+        members.given(key!("method"), head.method);
+        members.given(key!("path"), head.path);
+        members.known(key!("route"), self.route);
         if self.status > 0 {
-            members.number("status", self.status.into());
+            members.number(key!("status"), self.status.into());
         }
-        members.known("reason", self.reason);
-        members.known("user", self.user);
-        members.known("auth", self.auth);
+        members.known(key!("reason"), self.reason);
+        members.known(key!("user"), self.user);
+        members.known(key!("auth"), self.auth);
         if self.kind == LineKind::End {
             let since = self.unix_ms.saturating_sub(u64::try_from(self.lasted.as_millis()).unwrap_or(u64::MAX));
-            members.name("since");
+            members.name(key!("since"));
             members.0.push(b'"');
             Stamp::of(since).write_iso(members.0);
             members.0.push(b'"');
         }
         if self.kind != LineKind::Open {
-            members.ms("duration_ms", Some(self.lasted));
+            members.ms(key!("duration_ms"), Some(self.lasted));
         }
-        members.known_number("request_bytes", self.request_bytes);
-        members.known_number("response_bytes", self.response_bytes);
-        members.known_number("queued", self.queued);
-        members.known_number("lost", Some(self.lost).filter(|lost| *lost > 0));
+        members.known_number(key!("request_bytes"), self.request_bytes);
+        members.known_number(key!("response_bytes"), self.response_bytes);
+        members.known_number(key!("queued"), self.queued);
+        members.known_number(key!("lost"), Some(self.lost).filter(|lost| *lost > 0));
         if let Some(tcp) = &self.tcp {
-            members.number("rtt_us", tcp.rtt_us.into());
-            members.number("retransmits", tcp.retransmits.into());
-            members.number("unsent", tcp.unsent_bytes.into());
-            members.number("sent_bytes", tcp.sent_bytes);
-            members.number("received_bytes", tcp.received_bytes);
+            members.number(key!("rtt_us"), tcp.rtt_us.into());
+            members.number(key!("retransmits"), tcp.retransmits.into());
+            members.number(key!("unsent"), tcp.unsent_bytes.into());
+            members.number(key!("sent_bytes"), tcp.sent_bytes);
+            members.number(key!("received_bytes"), tcp.received_bytes);
         }
         if let Some(proxied) = &self.proxied {
-            members.text("upstream", proxied.upstream.as_bytes());
-            members.known("server", proxied.server);
-            members.number("attempts", proxied.attempts.into());
-            members.switch("reused", proxied.is_reused);
-            members.ms("connect_ms", proxied.connect);
-            members.ms("answer_ms", proxied.answer);
+            members.text(key!("upstream"), proxied.upstream.as_bytes());
+            members.known(key!("server"), proxied.server);
+            members.number(key!("attempts"), proxied.attempts.into());
+            members.switch(key!("reused"), proxied.is_reused);
+            members.ms(key!("connect_ms"), proxied.connect);
+            members.ms(key!("answer_ms"), proxied.answer);
         }
-        members.given("agent", head.agent);
-        members.given("referer", head.referer);
+        members.given(key!("agent"), head.agent);
+        members.given(key!("referer"), head.referer);
         out.push(b'}');
     }
 
@@ -216,14 +217,24 @@ impl AccessLine<'_> {
     }
 }
 
+/// The name of a member behind another, as JSON: one text, because a line has twenty.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+use key;
+
+/// Room for most lines.
+const JSON_BYTES_USUAL: usize = 768;
+
 /// The members of an object that has one already.
 struct Members<'o>(&'o mut Vec<u8>);
 
 impl Members<'_> {
+    /// A name as [`key`] makes it.
     fn name(&mut self, name: &str) {
-        self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
     }
 
     fn text(&mut self, name: &str, text: &[u8]) {

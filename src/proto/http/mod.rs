@@ -63,5 +63,5 @@ pub use origin::Origin;
 pub use page_access::PageAccess;
 pub use reply::{Cors, Refusal, Reply, ReplyTo, event_stream, go_on, preflight, switching_protocols};
 pub use target::{normalized, query_masked, query_parameter, query_without, split_path, unescaped};
-pub use trace::{TRACE_FIELD, TraceContext};
+pub use trace::{TRACE_FIELD, TraceContext, TraceText};
 pub use upgrade::{accepts_events, is_switched, wants_websocket, websocket_key};

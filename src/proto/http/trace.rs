@@ -43,11 +43,6 @@ impl TraceContext {
         TraceContext { trace, span: span.max(1), flags, is_continued: given.is_some() }
     }
 
-    /// The id of the trace: 32 hexadecimal digits.
-    pub fn id(&self) -> String {
-        self.text().as_str()[ID_AT].to_owned()
-    }
-
     /// The value of the field.
     pub fn text(&self) -> TraceText {
         let mut bytes = *b"00-00000000000000000000000000000000-0000000000000000-00";
@@ -68,6 +63,11 @@ impl TraceText {
     pub fn as_str(&self) -> &str {
         // Digits and dashes.
         str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The id of the trace: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.as_str()[ID_AT]
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     fn a_trusted_proxys_trace_goes_on_with_another_span_and_a_strangers_does_not() {
         let continued = context(GIVEN, true);
         assert_eq!(continued.text().as_str(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000003-01");
-        assert_eq!((continued.id().as_str(), continued.is_continued), ("4bf92f3577b34da6a3ce929d0e0e4736", true));
+        assert_eq!((continued.text().id(), continued.is_continued), ("4bf92f3577b34da6a3ce929d0e0e4736", true));
         let replaced = context(GIVEN, false);
         assert_eq!((replaced.text().as_str(), replaced.is_continued), (NEW, false));
     }
