@@ -147,6 +147,9 @@ fn part(section: &Section, run: &Run, record: &Record) -> String {
             stalls.longest_ms
         );
     }
+    if let Some(measured) = &run.measured {
+        text += &format!("; measured at {measured}");
+    }
     text.push('\n');
     if let Some(failure) = &run.failure {
         let what = if run.rows.is_empty() { "Not measured" } else { "It ended with an error" };

@@ -59,6 +59,8 @@ pub struct Run {
     pub stalls: Option<Stalls>,
     /// Why there are no rows, or not all.
     pub failure: Option<String>,
+    /// The commit and the day, if they are others than those of the page.
+    pub measured: Option<String>,
     pub rows: Vec<Row>,
 }
 
@@ -92,11 +94,19 @@ impl Record {
             Err(words) => (Vec::new(), Some(words)),
         };
         let (name, seconds) = (order.name.to_owned(), started.elapsed().as_secs_f64());
-        Record { facts, form, runs: vec![Run { name, command, seconds, memory_bytes, stalls, failure, rows }] }
+        Record {
+            facts,
+            form,
+            runs: vec![Run { name, command, seconds, memory_bytes, stalls, failure, measured: None, rows }],
+        }
     }
 
     /// What was measured now replaces what was measured earlier, run by run.
     pub fn update(&mut self, newer: Record) {
+        let (before, now) = (stamp(&self.facts), stamp(&newer.facts));
+        for run in self.runs.iter_mut().filter(|_| before != now) {
+            run.measured.get_or_insert_with(|| before.clone());
+        }
         self.facts = newer.facts;
         self.form = newer.form;
         for run in newer.runs {
@@ -117,6 +127,7 @@ impl Record {
                 "run": name, "command": command, "seconds": seconds, "memory_bytes": memory, "failure": failure,
                 "stalls_share": run.stalls.map(|stalls| stalls.share),
                 "stalls_longest_ms": run.stalls.map(|stalls| stalls.longest_ms),
+                "measured": run.measured,
             }));
             lines.extend(run.rows.iter().map(|row| json!({ "row": row.0 })));
         }
@@ -143,12 +154,19 @@ impl Record {
                     memory_bytes: line["memory_bytes"].as_f64().unwrap_or_default(),
                     stalls: stalls.map(|(share, longest_ms)| Stalls { share, longest_ms }),
                     failure: text("failure"),
+                    measured: text("measured"),
                     rows: Vec::new(),
                 });
             }
         }
         Ok(record)
     }
+}
+
+/// The commit and the day of a measurement.
+fn stamp(facts: &Map<String, Value>) -> String {
+    let fact = |name: &str| facts.get(name).and_then(Value::as_str).unwrap_or("unknown");
+    format!("{} on {}", fact("commit"), fact("date"))
 }
 
 /// What `work` returns, and the most memory that the machine had less meanwhile.
@@ -238,7 +256,7 @@ mod tests {
     #[test]
     fn a_record_survives_its_text() {
         let text = "{\"form\":\"long\",\"machine\":{\"cores\":\"2\"}}\n\
-                    {\"command\":\"cargo bench\",\"failure\":null,\"memory_bytes\":4.0,\"run\":\"echo\",\"seconds\":3.0,\
+                    {\"command\":\"cargo bench\",\"failure\":null,\"measured\":\"a on b\",\"memory_bytes\":4.0,\"run\":\"echo\",\"seconds\":3.0,\
                     \"stalls_longest_ms\":2.0,\"stalls_share\":0.01}\n\
                     {\"row\":{\"p99_ms\":1.5,\"target\":\"epoll\"}}\n";
         let record = Record::parse(text).unwrap();
@@ -246,6 +264,21 @@ mod tests {
         assert_eq!(record.rows("echo")[0].figure("p99_ms"), Some(1.5));
         assert_eq!(record.runs[0].stalls, Some(Stalls { share: 0.01, longest_ms: 2.0 }));
         assert_eq!(Record::parse("{\"row\":{}}").err().as_deref(), Some("line 1: not what the report writes"));
+    }
+
+    #[test]
+    fn a_run_that_is_not_measured_again_keeps_its_commit() {
+        let record = |commit: &str, runs: &[&str]| {
+            let runs: String = runs.iter().map(|name| format!("{{\"command\":\"c\",\"run\":\"{name}\"}}\n")).collect();
+            let facts = format!("{{\"commit\":\"{commit}\",\"date\":\"today\"}}");
+            Record::parse(&format!("{{\"form\":\"short\",\"machine\":{facts}}}\n{runs}")).unwrap()
+        };
+        let mut all = record("a", &["echo", "proxy", "tunnel"]);
+        all.update(record("b", &["proxy"]));
+        all.update(record("b", &["tunnel"]));
+        all.update(record("c", &["tunnel"]));
+        let measured = ["echo", "proxy", "tunnel"].map(|name| all.run(name).unwrap().measured.clone());
+        assert_eq!(measured, [Some("a on today".to_owned()), Some("b on today".to_owned()), None]);
     }
 
     #[test]
