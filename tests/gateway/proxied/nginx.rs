@@ -46,11 +46,16 @@ impl Row {
         let nginx = Program::nginx_with(|address| {
             let addresses =
                 [("127.0.0.1:8080", http), ("127.0.0.1:8443", tls), ("127.0.0.1:80;", address), ("127.0.0.1:443", tcp)];
-            addresses.into_iter().fold(block(PAGE, HEADING, "nginx"), |text, (named, address)| {
+            // An address that is put in may begin as one that is still to be replaced: 127.0.0.1:44312.
+            let marked = addresses.iter().zip(0..).fold(block(PAGE, HEADING, "nginx"), |text, ((named, _), index)| {
                 assert_eq!(text.matches(named).count(), 1, "{named}");
                 let end = if named.ends_with(';') { ";" } else { "" };
-                text.replace(named, &format!("{address}{end}"))
-            })
+                text.replace(named, &format!("<{index}>{end}"))
+            });
+            let put_in = |text: String, ((_, address), index): (&(&str, std::net::SocketAddr), u8)| {
+                text.replace(&format!("<{index}>"), &address.to_string())
+            };
+            addresses.iter().zip(0..).fold(marked, put_in)
         });
         Row { folder, gateway, nginx, tcp, _server: server }
     }
