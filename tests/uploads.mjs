@@ -1,4 +1,4 @@
-// An upload of a page in headless Chromium, through the gateway, to a server that reads it step by step: nobody runs ahead of the
+// An upload of a page in headless Chromium, through the gateway, to a server that reads it step by step: the page does not run ahead of the
 // server by more than what the sockets on the way hold, and the gateway keeps nothing of it.
 //
 //   node tests/uploads.mjs TIDEGATE        the binary
@@ -18,7 +18,7 @@ const STEPS_BYTES = 24 * MB;
 const AHEAD_BYTES_MAX = 24 * MB;
 const GATEWAY_GROWS_BYTES_MAX = 8 * MB;
 
-// It takes bytes of its one connection only when the test wants some.
+// The server takes bytes of its one connection only when the test wants some.
 const server = createServer();
 await once(server.listen(0, "127.0.0.1"), "listening");
 

@@ -42,7 +42,7 @@ const TRUST: &str = "[trust]\nnetworks = [\"127.0.0.1\"]\n";
 const OFF: &str = "off";
 const ON: &str = "on";
 
-/// What limits cost: CPU of an accept, memory of a million distinct addresses.
+/// The cost of limits: CPU of an accept, memory of a million distinct addresses.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "limits", max_term_width = 100)]
 #[command(after_help = "One shard, without limits and with them. The phases:

@@ -140,7 +140,7 @@ pub trait Driver {
     /// only for connections that seem stuck.
     fn taken(&mut self, key: Key) -> u32;
 
-    /// What TCP knows of the connection; `None` for a unix socket, a key that is not attached, or a socket that is gone. A system
+    /// The facts that TCP has about the connection; `None` for a unix socket, a key that is not attached, or a socket that is gone. A system
     /// call.
     fn facts(&mut self, key: Key) -> Option<TcpFacts>;
 

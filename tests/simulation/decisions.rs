@@ -235,7 +235,7 @@ impl Member {
                 counts.denied += 1;
             }
             Some(100) => counts.undecided += 1,
-            // It wanted the same twice.
+            // The member has asked for the same subscription twice.
             Some(105) => assert!(right == "hear" && may, "{said}"),
             _ => panic!("{said}"),
         }

@@ -343,7 +343,7 @@ impl Gateway {
         self.shards.iter().all(Option::is_none)
     }
 
-    /// Nobody is counted by a limit any more.
+    /// No limit counts a client any more.
     pub fn assert_no_quota_used(&self) {
         assert_eq!(self.quotas.as_ref().map_or(0, |quotas| quotas.open()), 0, "limits count somebody who has gone");
     }
@@ -379,7 +379,7 @@ fn settings(shape: &Shape) -> Settings {
     Settings { process, generation, readiness: Readiness::Ready, ..Settings::default() }
 }
 
-/// What the gateway serves itself.
+/// Routes that the gateway serves itself.
 fn own_routes() -> Vec<Route> {
     vec![
         route(

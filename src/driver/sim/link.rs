@@ -56,7 +56,7 @@ pub(super) struct SimLink {
     pub dial: Option<Box<SimDial>>,
     /// The connection breaks after so many more bytes.
     pub breaks_after: Option<u64>,
-    /// What TCP would say of its way; the bytes are counted by the pipes.
+    /// The facts that TCP would have about the link; the bytes are counted by the pipes.
     pub path: TcpFacts,
 }
 
@@ -83,7 +83,7 @@ impl SimLink {
         self.is_client_gone && self.server == ServerEnd::Gone
     }
 
-    /// What TCP knows at the driver's end; `None` if it was dialled at a path.
+    /// The facts that TCP has at the driver's end; `None` if it was dialled at a path.
     pub(super) fn facts(&self) -> Option<TcpFacts> {
         let is_local = self.dial.as_ref().is_some_and(|dial| dial.is_local());
         let facts = TcpFacts { sent_bytes: self.down.taken, received_bytes: self.up.taken, ..self.path };

@@ -1,4 +1,4 @@
-//! What becomes of requests whose servers fail, are full, are taken out or have no address: an example of each. `model` has the rest.
+//! Outcomes of requests whose servers fail, are full, are taken out or have no address: an example of each. `model` has the rest.
 
 use std::net::SocketAddr;
 use std::time::Duration;

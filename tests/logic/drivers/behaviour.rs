@@ -446,7 +446,7 @@ pub fn the_facts_of_tcp_count_the_bytes_of_both_ways<W: World>(world: W) {
     stage.write_all(&mut peer, b"hello");
     while !matches!(stage.event(), Event::Sent(..)) {}
     assert_eq!(stage.receive_exactly(key, 5), b"hello");
-    // What was read is acknowledged, perhaps a moment later.
+    // Bytes that were read are acknowledged, perhaps a moment later.
     let facts = loop {
         match stage.driver().facts(key) {
             Some(facts) if facts.sent_bytes < 1_000 => stage.turn(),

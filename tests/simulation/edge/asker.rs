@@ -152,7 +152,7 @@ impl Asker {
         }
     }
 
-    /// What has no answer now gets none.
+    /// A request without an answer now gets none.
     fn hear_end(&mut self, end: End, book: &mut Book) {
         assert!(self.line.incoming.is_empty() || end != End::Finished, "half of a head, or what is none");
         if let Some(answer) = self.answer.take() {

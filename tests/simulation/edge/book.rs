@@ -1,5 +1,5 @@
-//! What was asked and said, by all who have asked and said it. Each request, tunnel and stream has a tag, and every byte of its
-//! content names the tag: what comes to somebody else is seen at once.
+//! The requests and bytes of all clients and servers. Each request, tunnel and stream has a tag, and every byte of its
+//! content names the tag: a byte that comes to another client is seen at once.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub fn framed(is_chunked: bool, content: &[u8]) -> (String, Vec<u8>) {
     ("Transfer-Encoding: chunked\r\n".to_owned(), [&chunks[..], b"0\r\n\r\n"].concat())
 }
 
-/// What the ends of one tunnel or stream have said, numbered from 1.
+/// The messages of both ends of one tunnel or stream, numbered from 1.
 #[derive(Default)]
 pub struct Talk {
     pub by_server: u64,

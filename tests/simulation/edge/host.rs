@@ -126,7 +126,7 @@ impl Host {
         }
     }
 
-    /// Everything has come to rest: whatever is still open here is open for somebody.
+    /// Everything has come to rest: each connection that is still open here has two ends.
     pub fn assert_settled(&self, book: &mut Book) {
         for tag in self.guests.iter().filter_map(Guest::talk) {
             assert!(!book.talk(tag).is_client_gone, "PAIRED: the server of {tag} speaks to nobody");
@@ -152,7 +152,7 @@ impl Guest {
         self.exchange.as_ref().filter(|exchange| !exchange.is_answered)?.answer_at
     }
 
-    /// What ends with its connection is cut by a reset alone: otherwise its end looks like that of the whole.
+    /// An answer that ends with its connection is cut by a reset alone: otherwise its end looks like that of the whole.
     fn go(self, is_reset: bool, book: &mut Book) {
         let is_reset = is_reset || !self.line.has_said_all();
         if let Some(tag) = self.talk() {
@@ -285,7 +285,7 @@ impl Guest {
         }
         match mood {
             1 => self.end_with(&whole, Leaving::Closed),
-            // It does not even close itself.
+            // The server does not even close the connection.
             2 => {
                 self.line.say(&whole);
                 self.spoiled = Some("the last answer");

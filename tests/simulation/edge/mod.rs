@@ -242,7 +242,7 @@ impl Scenario {
             }
             1 if self.listeners.len() < CLIENTS_MAX => self.listeners.push(Listener::new(line, self.book.next_tag())),
             _ if self.askers.len() < CLIENTS_MAX => {
-                // Whoever is served well everywhere is served well by the calm host.
+                // A client that is served well everywhere is served well by the calm host.
                 let service = if is_calm && random.chance(600) { "calm" } else { "api" };
                 self.askers.push(Asker::new(line, service, random.chance(150)));
             }
@@ -354,7 +354,7 @@ impl Scenario {
         assert_eq!(self.stage.world.open_connections(), 0, "a socket is open for nobody");
     }
 
-    /// What has ended is not counted as open anywhere.
+    /// A connection that has ended is not counted as open anywhere.
     fn assert_nothing_counted(&self) {
         let gauges: [(&str, Read); 6] = [
             ("connections", |counters| &counters.open),
