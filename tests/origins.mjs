@@ -19,12 +19,6 @@ await once(server.listen(0, "127.0.0.1"), "listening");
 
 // The page that is listed comes from 127.0.0.1, the one that is not from localhost.
 const configuration = (port) => `
-shards = 2
-pin = false
-[[listener]]
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
 [[route]]
 path = "/notifications/{user}"
 origins = "http://127.0.0.1:${port}"
@@ -41,12 +35,6 @@ accept = { service = "bookings" }
 `;
 
 const proxies = (port) => `
-shards = 2
-pin = false
-[[listener]]
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
 [[upstream]]
 name = "app"
 servers = "127.0.0.1:${server.address().port}"

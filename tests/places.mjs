@@ -10,13 +10,8 @@ import { beside } from "./pages.mjs";
 import { until } from "./patience.mjs";
 
 const CONFIGURATION = `
-shards = 2
 [limits]
 connections_max = 3
-[[listener]]
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
 [[route]]
 path = "/events"
 origins = "*"

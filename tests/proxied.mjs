@@ -26,12 +26,6 @@ async function kill(name) {
 }
 
 const configuration = (port) => `
-shards = 2
-pin = false
-[[listener]]
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
 [[upstream]]
 name = "app"
 servers = [${Object.values(servers).map((server) => `"127.0.0.1:${server.port}"`)}]

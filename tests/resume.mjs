@@ -9,12 +9,6 @@ import { fail, PATIENCE_MS } from "./patience.mjs";
 
 const KEPT = 5;
 const CONFIGURATION = `
-shards = 2
-pin = false
-[[listener]]
-address = "127.0.0.1:0"
-[admin]
-address = "127.0.0.1:0"
 [[route]]
 path = "/one/{name}"
 origins = "*"
