@@ -17,6 +17,7 @@
 pub mod acks;
 pub mod decisions;
 pub mod drain;
+pub mod engine;
 pub mod keys;
 pub mod log;
 pub mod memberships;
@@ -42,6 +43,7 @@ use crate::proto::subject::Subject;
 use acks::AckMail;
 use decisions::DecisionMail;
 use drain::DrainMail;
+use engine::EngineMail;
 use keys::KeyMail;
 use log::LogMail;
 use memberships::MembershipMail;
@@ -91,6 +93,8 @@ pub enum Mail {
     Keys(KeyMail),
     /// Letters about decisions of the application.
     Decisions(DecisionMail),
+    /// Letters about shared channels, to and from the engine.
+    Engine(EngineMail),
     /// Letters about the drain.
     Drain(DrainMail),
     /// Lines of the access log, for their writer.
@@ -227,6 +231,7 @@ impl Mail {
             Mail::Replays(mail) => mail.payload_bytes(),
             Mail::Acks(mail) => mail.payload_bytes(),
             Mail::Requests(mail) => mail.payload_bytes(),
+            Mail::Engine(mail) => mail.payload_bytes(),
             // Each counts: the number of letters would let too much wait.
             Mail::Log(mail) => return mail.payload_bytes(),
             _ => return 0,
@@ -247,6 +252,7 @@ impl Mail {
             Mail::Revocations(mail) => mail.lane(),
             Mail::Keys(mail) => mail.lane(),
             Mail::Decisions(mail) => mail.lane(),
+            Mail::Engine(mail) => mail.lane(),
             Mail::Drain(mail) => mail.lane(),
             Mail::Log(mail) => mail.lane(),
             Mail::Publish(_) | Mail::Spread(_) | Mail::Join { .. } | Mail::Leave { .. } | Mail::ToConn { .. } => {

@@ -13,6 +13,7 @@
 //!  networks  sets of IP addresses          proxy_header  a load balancer's word about its client
 //!  pace     rates, in one number each     upstream  groups of servers, and what chooses one of them
 //!  access   lines of the access log                 authorize  questions to the application about clients
+//!  engine   what several gateways share, as asked and said
 //! ```
 //!
 //! A parser takes one meaning off the front of its input and returns it; an incomplete one stays in the input.
@@ -27,6 +28,7 @@ pub mod centrifuge;
 pub mod channel;
 pub mod close;
 pub mod control;
+pub mod engine;
 pub mod event;
 pub mod http;
 pub mod name;

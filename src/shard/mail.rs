@@ -95,6 +95,7 @@ impl Core {
             Mail::Revocations(mail) => self.features.revocations.read(&mut self.desk, mail),
             Mail::Keys(mail) => self.features.key_sets.read(&mut self.desk, mail),
             Mail::Decisions(mail) => self.features.asking.read(&mut self.desk, mail),
+            Mail::Engine(mail) => debug_assert!(false, "no channel is shared: {mail:?}"),
             Mail::Drain(mail) => self.drain.read(&mut self.desk, mail),
             Mail::Log(mail) => debug_assert!(false, "a shard writes no log: {mail:?}"),
         }
