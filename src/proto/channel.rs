@@ -47,6 +47,8 @@ pub struct Rule {
     pub has_presence: bool,
     /// How long a user may be away before it has left; with presence.
     pub presence_grace: Duration,
+    /// The channel is one for all gateways on the engine; otherwise each gateway has its own.
+    pub is_shared: bool,
 }
 
 impl Rule {
@@ -153,6 +155,7 @@ pub struct Rules {
     order: Vec<RuleNumber>,
     has_distinct: bool,
     has_presence: bool,
+    has_shared: bool,
 }
 
 /// There are more patterns than numbers: the process must be restarted.
@@ -197,7 +200,15 @@ impl Rules {
         assert!(next.order.len() <= limits::CHANNEL_RULES_MAX, "the configuration bounds them");
         let has = |what: fn(&Rule) -> bool| next.all.iter().any(|(_, rule)| what(rule));
         (next.has_distinct, next.has_presence) = (has(|rule| rule.is_distinct), has(|rule| rule.has_presence));
+        next.has_shared = has(|rule| rule.is_shared);
         Ok(next)
+    }
+
+    /// The same with another rule for the channels that no pattern matches.
+    pub fn with_fallback(mut self, rule: Rule) -> Rules {
+        self.has_shared |= rule.is_shared;
+        self.all[RuleNumber::FALLBACK.index()].1 = rule;
+        self
     }
 
     /// The rule of a channel. It walks through the patterns, so the caller should remember the number. Subjects that
@@ -216,6 +227,17 @@ impl Rules {
     /// Whether any channel may have presence.
     pub fn has_presence(&self) -> bool {
         self.has_presence
+    }
+
+    /// Whether the channel is one for all gateways on the engine. The gateway's own subjects and inboxes never
+    /// are.
+    pub fn is_shared(&self, subject: &Subject) -> bool {
+        self.has_shared && !(subject.is_reserved() || subject.is_inbox()) && self.of(subject).is_shared
+    }
+
+    /// Whether any channel may be shared.
+    pub fn has_shared(&self) -> bool {
+        self.has_shared
     }
 
     /// Whether any channel may be distinct.
@@ -249,7 +271,13 @@ impl Rules {
 impl Default for Rules {
     /// Rules without any pattern.
     fn default() -> Rules {
-        Rules { all: vec![(None, Rule::default())], order: Vec::new(), has_distinct: false, has_presence: false }
+        Rules {
+            all: vec![(None, Rule::default())],
+            order: Vec::new(),
+            has_distinct: false,
+            has_presence: false,
+            has_shared: false,
+        }
     }
 }
 
@@ -321,5 +349,17 @@ mod tests {
         let rest = usize::from(u16::MAX) - rounds * many;
         let full = full.unwrap().succeeded_by((rounds * many..rounds * many + rest).map(pattern)).unwrap();
         assert_eq!(full.succeeded_by([pattern(usize::from(u16::MAX))]).unwrap_err(), TooManyRules);
+    }
+
+    #[test]
+    fn the_gateways_own_subjects_are_never_shared() {
+        let local = (Pattern::new("here.*").unwrap(), Rule::default());
+        let rules = Rules::new([local]).with_fallback(Rule { is_shared: true, ..Rule::default() });
+        let is_shared = |name: &str| rules.is_shared(&Subject::new(name).unwrap());
+        assert!(rules.has_shared() && is_shared("room.1") && !is_shared("here.1"));
+        for name in ["tg.user.ann", "_INBOX.1"] {
+            assert!(!is_shared(name), "{name}");
+        }
+        assert!(!Rules::default().has_shared());
     }
 }

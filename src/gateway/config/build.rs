@@ -246,6 +246,7 @@ impl ConfigBuilder<'_> {
                     is_distinct: section.switch("distinct"),
                     has_presence,
                     presence_grace: Duration::from_secs(grace),
+                    is_shared: false,
                 },
             });
         }

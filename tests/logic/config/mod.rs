@@ -125,6 +125,7 @@ ping_interval_s = 5
         is_distinct: true,
         has_presence: true,
         presence_grace: Duration::from_secs(2),
+        is_shared: false,
     };
     let queue = Queue { bytes: 65_536, ..Queue::default() };
     let drop = Rule { delivery: Delivery::Drop, queue, ..Rule::default() };
