@@ -402,6 +402,8 @@ pub const ACCESS_LOG_TEXT_BYTES_MAX: usize = 2048;
 pub const ACCESS_LOG_ENTRY_BYTES: u64 = 5 * ACCESS_LOG_TEXT_BYTES_MAX as u64 + 512;
 /// How long the end of the process waits for the writer, which a pipe that is not read may hold up.
 pub const ACCESS_LOG_STOP_WAIT: Duration = Duration::from_secs(2);
+/// The first line of a message in the engine: numbers of 20 digits at most, and the publisher.
+pub const ENTRY_LINE_BYTES_MAX: usize = 128;
 /// Letters that one lane of a mailbox holds.
 pub const MAILBOX_MAILS: usize = 16 * 1024;
 /// Bytes of large messages that one lane holds; one message may exceed it. Far fewer large messages than letters fit.

@@ -9,6 +9,8 @@
 //! Every call about a channel ends in one word, or in `Down`: after that no call made before it is answered. Answers and
 //! pushes may overtake each other.
 
+pub mod entry;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ pub mod bus;
 pub mod centrifuge;
 pub mod config;
 pub mod control;
+pub mod engine_entry;
 pub mod http_answer;
 pub mod http_head;
 pub mod proxy_header;
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("centrifuge", centrifuge::check),
     ("config", config::check),
     ("control", control::check),
+    ("engine_entry", engine_entry::check),
     ("http_answer", http_answer::check),
     ("http_head", http_head::check),
     ("proxy_header", proxy_header::check),
